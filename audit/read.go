@@ -1,0 +1,119 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+)
+
+// maxLine bounds one event on its line.
+const maxLine = 1 << 20
+
+// ErrNoEvent is returned when no event has the id.
+var ErrNoEvent = errors.New("audit: no event with this id")
+
+// Find gives the event with the id, looking in the newest file first.
+func Find(directory, id string) (gate.Event, error) {
+	files, err := Files(directory)
+	if err != nil {
+		return gate.Event{}, err
+	}
+	slices.Reverse(files)
+	needle := []byte(`"id":"` + id + `"`)
+	var found gate.Event
+	for _, name := range files {
+		err := lines(name, func(line []byte) error {
+			if !bytes.Contains(line, needle) {
+				return nil
+			}
+			var e gate.Event
+			if err := json.Unmarshal(line, &e); err != nil || e.ID != id {
+				return nil
+			}
+			found = e
+			return errStop
+		})
+		if errors.Is(err, errStop) {
+			return found, nil
+		}
+		if err != nil {
+			return gate.Event{}, err
+		}
+	}
+	return gate.Event{}, ErrNoEvent
+}
+
+// Read calls with for every event of a directory, oldest first, until it returns an error.
+func Read(directory string, with func(gate.Event) error) error {
+	files, err := Files(directory)
+	if err != nil {
+		return err
+	}
+	for _, name := range files {
+		n := 0
+		err := lines(name, func(line []byte) error {
+			n++
+			var e gate.Event
+			if err := json.Unmarshal(line, &e); err != nil {
+				return fmt.Errorf("%s:%d: not an event: %w", name, n, err)
+			}
+			return with(e)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Verify checks the chain of one file and the files closed before it: numbers without gaps, each hash that of the line
+// before. It names the first bad entry. The oldest entry that is kept may follow one that is gone.
+func Verify(files []string) error {
+	var at Position
+	for _, name := range files {
+		n := 0
+		err := lines(name, func(line []byte) error {
+			n++
+			var e gate.Event
+			if err := json.Unmarshal(line, &e); err != nil {
+				return fmt.Errorf("%s:%d: not an event: %w", name, n, err)
+			}
+			if at.Seq != 0 && e.Seq != at.Seq+1 {
+				return fmt.Errorf("%s:%d: entry %d follows entry %d", name, n, e.Seq, at.Seq)
+			}
+			if at.Seq != 0 && e.Prev != at.Hash {
+				return fmt.Errorf("%s:%d: entry %d does not carry the hash of entry %d: one of the two was changed", name, n, e.Seq, at.Seq)
+			}
+			at = Position{Seq: e.Seq, Hash: hashOf(line)}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errStop = errors.New("stop")
+
+func lines(name string, with func(line []byte) error) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	scanner := bufio.NewScanner(file)
+	scanner.Buffer(make([]byte, 64<<10), maxLine)
+	for scanner.Scan() {
+		if err := with(scanner.Bytes()); err != nil {
+			return err
+		}
+	}
+	return scanner.Err()
+}
