@@ -28,6 +28,9 @@ func (p *requestParser) parseRequestLine(line []byte, at int) *fault {
 	if f := p.parseVersion(version, place+len(target)+1); f != nil {
 		return f
 	}
+	if p.observer != nil {
+		p.observer.requestBegun(method)
+	}
 	return p.parseTarget(method, target, place)
 }
 

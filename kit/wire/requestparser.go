@@ -41,6 +41,14 @@ type requestParser struct {
 	start  int  // where the current head begins, relative like the cursor
 	last   bool // a request with Upgrade was handed on completely: what follows is not HTTP until the handler says so
 	heads  int  // heads handed on
+
+	observer observer // nil on the client's side
+}
+
+// observer is told what is needed to read the answers to requests that we send ourselves.
+type observer interface {
+	requestBegun(method []byte)
+	upgradeAsked()
 }
 
 func newRequestParser(limits Limits) requestParser {
@@ -174,6 +182,10 @@ func (p *requestParser) field(line []byte, at int) *fault {
 	case 7:
 		if equalFold(fd.name, "upgrade") {
 			p.head.upgrade = true
+			if p.observer != nil {
+				p.head.upgrade = false // not the client's side: the answer decides
+				p.observer.upgradeAsked()
+			}
 		} else if equalFold(fd.name, "trailer") {
 			return p.trailerField(fd, at)
 		}
