@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+)
+
+// tokenCheck refuses, before the tree is built, what the small part of YAML that we read does not contain, and keeps the
+// nesting within bounds so that no document can exhaust the stack.
+type tokenCheck struct {
+	lines []string
+	found mistake.List
+	told  map[int]bool // lines that have a mistake already: what follows from it is not told
+	depth int          // of [ and {
+	keyed []int        // line of the last ":" for each open bracket, 0 after a separator
+	line  int          // at which the present token begins, counted from what the tokens cover
+}
+
+// checkTokens gives the mistakes that the tokens alone show.
+func checkTokens(tokens token.Tokens, lines []string) mistake.List {
+	c := &tokenCheck{lines: lines, told: map[int]bool{}, keyed: []int{0}, line: 1}
+	dashes, dashLine := 0, 0
+	for i, t := range tokens {
+		lead := len(t.Origin) - len(strings.TrimLeft(t.Origin, " \n"))
+		begin := c.line + strings.Count(t.Origin[:lead], "\n")
+		c.line += strings.Count(t.Origin, "\n")
+		if t.Type == token.SequenceEntryType {
+			if t.Position.Line != dashLine {
+				dashes, dashLine = 0, t.Position.Line
+			}
+			if dashes++; dashes > maxDepth {
+				c.refuse(t, "", tooDeep())
+				return c.found
+			}
+		}
+		if !c.token(i, t, tokens, begin) {
+			return c.found
+		}
+	}
+	return c.found
+}
+
+func tooDeep() string { return fmt.Sprintf("nested more than %d deep", maxDepth) }
+
+func (c *tokenCheck) refuse(t *token.Token, write, what string) {
+	c.refuseAt(t.Position.Line, t.Position.Column, write, what)
+}
+
+func (c *tokenCheck) refuseAt(line, column int, write, what string) {
+	if !c.told[line] {
+		c.told[line] = true
+		c.found = append(c.found, placed("", line, column, write, what))
+	}
+}
+
+// token looks at one token; false means that looking further makes no sense.
+func (c *tokenCheck) token(i int, t *token.Token, all token.Tokens, begin int) bool {
+	switch t.Type {
+	case token.AnchorType:
+		c.refuse(t, c.quoteRest(t), "an anchor (&); anchors and aliases are not read: write the value again where it is needed, or quote it")
+	case token.AliasType:
+		c.refuse(t, c.quoteRest(t), "an alias (*); aliases are not read: write the value again, or quote it when the star belongs to it")
+	case token.MergeKeyType:
+		c.refuse(t, "", "a merge key (<<); merging is not read: write the keys again")
+	case token.TagType:
+		c.refuse(t, c.quoteRest(t), "a tag (!); tags are not read: leave it out, or quote the value when it belongs to it")
+	case token.DirectiveType:
+		c.refuse(t, "", "a directive (%); directives are not read: leave the line out")
+	case token.MappingKeyType:
+		c.refuse(t, "key: value", "a complex key (?)")
+	case token.DocumentEndType:
+		c.refuse(t, "", "an end of document (...); a file holds one document: leave the line out")
+	case token.DocumentHeaderType:
+		if !firstToken(all[:i]) {
+			c.refuse(t, "", "a second document (---); a file holds one document")
+			return false
+		}
+	case token.SequenceStartType, token.MappingStartType:
+		c.depth++
+		c.keyed = append(c.keyed, 0)
+		if c.depth > maxDepth {
+			c.refuse(t, "", tooDeep())
+			return false
+		}
+		if i+1 < len(all) && all[i+1].Type == token.CollectEntryType {
+			c.refuse(all[i+1], "", "a comma without anything before it")
+		}
+	case token.SequenceEndType, token.MappingEndType:
+		if c.depth > 0 {
+			c.depth--
+			c.keyed = c.keyed[:len(c.keyed)-1]
+		}
+	case token.CollectEntryType:
+		c.keyed[len(c.keyed)-1] = 0
+	case token.MappingValueType:
+		c.colon(t)
+	case token.SingleQuoteType, token.DoubleQuoteType, token.StringType:
+		c.oneLine(t, begin, i > 0 && isBlock(all[i-1].Type))
+	}
+	return true
+}
+
+func isBlock(t token.Type) bool { return t == token.LiteralType || t == token.FoldedType }
+
+func firstToken(before token.Tokens) bool {
+	for _, t := range before {
+		if t.Type != token.CommentType {
+			return false
+		}
+	}
+	return true
+}
+
+// colon refuses "a: b: c", on one line or in one place of a bracket.
+func (c *tokenCheck) colon(t *token.Token) {
+	last := &c.keyed[len(c.keyed)-1]
+	if c.depth > 0 && *last != 0 || c.depth == 0 && *last == t.Position.Line {
+		c.refuse(t, "", "a second colon where one value is wanted; quote the text when the colon belongs to it")
+	}
+	*last = t.Position.Line
+}
+
+// oneLine refuses text that runs on over lines: with quotes it is most often a quote that was not closed, without quotes
+// a line that is indented too far. Both would swallow keys.
+func (c *tokenCheck) oneLine(t *token.Token, begin int, inBlock bool) {
+	if inBlock {
+		return
+	}
+	text := strings.Trim(t.Origin, " \n")
+	first, rest, more := strings.Cut(text, "\n")
+	if t.Type != token.StringType {
+		if more {
+			line, column := c.locate(begin, t.Position.Line, first)
+			c.refuseAt(line, column, "", "the quote that opens here is not closed on its line; for text of several lines write a block with |")
+		}
+		return
+	}
+	if more {
+		line := begin + 1 + strings.Count(rest, "\n") - strings.Count(strings.TrimLeft(rest, " \n"), "\n")
+		word, _, _ := strings.Cut(strings.TrimLeft(rest, " \n"), "\n")
+		line, column := c.locate(line, t.Position.Line, strings.TrimSpace(word))
+		c.refuseAt(line, column, "", "this line is indented so far that it continues the value above it; indent it as its neighbours, or write a block with |")
+		return
+	}
+	if strings.HasPrefix(text, "}") || strings.HasPrefix(text, "]") || strings.HasPrefix(text, ",") {
+		c.refuse(t, "", "a value that begins with "+text[:1]+"; quote it when that belongs to it")
+	}
+}
+
+// locate finds text at the first of the lines that has it; a token's own place is not reliable when it spans lines.
+func (c *tokenCheck) locate(line, other int, text string) (int, int) {
+	for _, l := range []int{line, other} {
+		if l < 1 || l > len(c.lines) {
+			continue
+		}
+		if at := strings.Index(c.lines[l-1], text); at >= 0 {
+			return l, runes(c.lines[l-1][:at]) + 1
+		}
+	}
+	return min(max(line, 1), len(c.lines)), 1
+}
+
+// quoteRest gives what stands from the token to the end of its line, in quotes, if it is short and plain.
+func (c *tokenCheck) quoteRest(t *token.Token) string {
+	if t.Position.Line > len(c.lines) {
+		return ""
+	}
+	rest := afterColumn(c.lines[t.Position.Line-1], t.Position.Column)
+	rest, _, _ = strings.Cut(rest, " ")
+	rest = strings.TrimRight(rest, ",]}")
+	if rest == "" || len(rest) > 60 || strings.ContainsAny(rest, `"\`) || looksSecret(rest) {
+		return ""
+	}
+	return `"` + rest + `"`
+}
