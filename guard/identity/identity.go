@@ -1,0 +1,154 @@
+// Package identity finds out who is calling, or refuses. It promises that every exchange that goes on either carries one
+// verified caller or, on an operation that is public by hand, no credential at all: a credential that doesn't hold is a
+// refusal everywhere, never an anonymous caller (adversary row E32). Each kind of credential has a folder of its own below
+// this one and is one Reader in the list that readers makes.
+package identity
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+)
+
+// Reader reads one kind of credential. Found says that the exchange carries one of this kind, whether it holds or not; then
+// the verdict counts, and the principal when it allows. Read is called from many goroutines at once.
+type Reader interface {
+	Read(ctx context.Context, x *gate.Exchange) (p *gate.Principal, found bool, v gate.Verdict)
+}
+
+// Why the guard itself refuses. Reasons of the bearer reader stand in its folder.
+const (
+	Missing gate.Reason = "identity.missing" // no credential, where one is needed
+	Scheme  gate.Reason = "identity.scheme"  // an Authorization field of a kind that nobody reads
+	Several gate.Reason = "identity.several" // two kinds of credential at once
+	Unset   gate.Reason = "identity.unset"   // a fault of ours: a reader allowed without naming a caller
+)
+
+// Reasons lists every reason with which this guard denies.
+func Reasons() []gate.Reason {
+	return append([]gate.Reason{Missing, Scheme, Several, Unset}, bearer.Reasons()...)
+}
+
+// KeySource keeps issuers' keys over reloads; see keys.NewSource.
+type KeySource = *keys.Source
+
+// Cache keeps verified tokens over reloads; see bearer.NewCache.
+type Cache = *bearer.Cache
+
+// Tools is what the guard needs from outside.
+type Tools struct {
+	Now      func() time.Time
+	Keys     KeySource   // made once, outlives reloads
+	Verified Cache       // made once, outlives reloads; nil: every token is verified each time
+	Policy   string      // version of the document; tokens verified under another are verified anew
+	Dev      *dev.Issuer // nil: there is no development issuer
+}
+
+// Guard finds out who is calling one API.
+type Guard struct {
+	readers   []Reader
+	headers   HeaderNames
+	pass      bool
+	challenge string // of a caller without credential
+	refused   string // of a caller whose credential doesn't hold
+}
+
+// New checks everything, and tells all mistakes at once. It doesn't wait for an issuer to answer: until its keys are there,
+// its tokens are answered with 503.
+func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
+	if tools.Now == nil || api == nil {
+		return nil, mistake.List{{What: "no clock or no API is given"}}
+	}
+	cfg = cfg.withDefaults()
+	wrong := cfg.check(api, tools)
+	readers, err := readers(cfg, api, tools)
+	wrong.Under("", err)
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
+	realm := "Bearer realm=" + quoted(api.Name)
+	return &Guard{readers: readers, headers: cfg.Headers, pass: cfg.PassCredential,
+		challenge: realm, refused: realm + `, error="invalid_token"`}, nil
+}
+
+// readers is the list of what can prove who calls, in order. One line for each kind.
+func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, error) {
+	var wrong mistake.List
+	issuers := cfg.Issuers
+	if tools.Dev != nil && cfg.Development.Accepted(tools.Now()) {
+		issuers = append(issuers[:len(issuers):len(issuers)], bearer.Given(dev.Name, dev.Audience, tools.Dev.Ring()))
+	}
+	tokens, err := bearer.New(issuers, bearer.Tools{Now: tools.Now, Keys: tools.Keys, Verified: tools.Verified, API: api.Name, Policy: tools.Policy})
+	wrong.Under("issuers", err)
+	return []Reader{tokens}, wrong.Err()
+}
+
+// Check identifies the caller. An operation that is public lets a caller without credential go on; nothing else does.
+func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
+	var caller *gate.Principal
+	for _, r := range g.readers {
+		p, found, v := r.Read(ctx, x)
+		switch {
+		case !found:
+			continue
+		case !v.Allowed():
+			return g.refuse(v)
+		case p == nil:
+			return gate.Deny(gate.Internal, Unset, "a credential was accepted without a caller")
+		case caller != nil:
+			return g.refuse(gate.Deny(gate.NoIdentity, Several, "two kinds of credential; which one counts is anybody's guess"))
+		}
+		caller = p
+	}
+	if caller != nil {
+		x.Identify(*caller)
+		return gate.Allow()
+	}
+	if values := x.Request.Fields["Authorization"]; len(values) > 0 {
+		scheme, _, _ := strings.Cut(values[0], " ")
+		return g.refuse(gate.Deny(gate.NoIdentity, Scheme, "an Authorization field that is not read here (%d characters of scheme)", len(scheme)))
+	}
+	if x.Operation != nil && x.Operation.Access.Public {
+		return gate.Allow()
+	}
+	return gate.Deny(gate.NoIdentity, Missing, "no credential").With("WWW-Authenticate", g.challenge)
+}
+
+// refuse adds the challenge of RFC 6750 section 3, which is the same for every cause: a client learns that its token
+// doesn't hold, never why.
+func (g *Guard) refuse(v gate.Verdict) gate.Verdict {
+	if v.Code != gate.NoIdentity {
+		return v
+	}
+	return v.With("WWW-Authenticate", g.refused)
+}
+
+// Headers names the fields in which the server behind learns who is calling. What a client sends under these names is
+// removed, whatever the operation.
+func (g *Guard) Headers() HeaderNames { return g.headers }
+
+// PassCredential tells that the client's own credential goes on to the server behind.
+func (g *Guard) PassCredential() bool { return g.pass }
+
+// quoted writes a quoted-string (RFC 9110 section 5.6.4); characters that can't stand in a field are left out.
+func quoted(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r >= ' ' && r <= '~':
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
