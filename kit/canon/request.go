@@ -13,7 +13,7 @@ type Request struct {
 	Method   string      // upper case, as sent
 	Scheme   string      // "http" or "https", from the listener, never from the client
 	Host     string      // lower case, A-label form, no trailing dot, no port; an IPv6 address stands without brackets
-	Port     string      // digits, or "" when the client named none
+	Port     string      // digits, or "" when the client named none or the scheme's own
 	Path     string      // escaped: unreserved characters decoded, hex upper case, no dot segments, no empty segments
 	Segments []string    // decoded parts of Path after its first "/"; a trailing slash gives a last part ""
 	Query    []Pair      // decoded, in order
@@ -22,6 +22,7 @@ type Request struct {
 	Major    int         // 1 or 2: the version of HTTP the client spoke
 	Length   int64       // of the body in bytes; -1 when it is not declared
 	Upgrade  string      // "websocket" for a well-formed RFC 6455 handshake, else ""
+	Removed  []string    // sorted names of fields the client had no business to send: managed, overriding, pretending to a proxy
 }
 
 // Refusal is why a request has no canonical form.
