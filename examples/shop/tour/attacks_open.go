@@ -28,7 +28,7 @@ func open() []attack {
 			Effect: func(o outcome) bool {
 				return o.after.count("orders", "credits", nil) >= o.before.count("orders", "credits", nil)+2
 			}},
-		{Hole: "LOG-04", Name: "the inner network, oddly spelled", Service: "logistics", Write: callback("[::ffff:7f00:1]"), Effect: reachedInside},
+		{Hole: "LOG-04", Name: "the inner network, oddly spelled", Service: "logistics", Write: callback("parcel@localhost"), Effect: reachedInside},
 		{Hole: "CAT-11", Name: "a forged line in the log, as prose", Service: "catalogue",
 			Write: one("mallory", "POST", "/catalogue/products/1/reviews", `{"stars":4,"text":"Nice.\nGET /catalogue/products user=ada"}`),
 			Effect: func(o outcome) bool {
