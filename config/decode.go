@@ -20,7 +20,8 @@ type Elsewhere bool
 //	yaml:"name"            the key; a field without it, or with "-", is not part of the document
 //	yaml:"name,required"   the key must be there, and text or list not empty
 //	yaml:"name,nonempty"   the list or text, when written, is not empty
-//	yaml:"name,public"     text that may look random without being a secret, such as a client's id
+//	yaml:"name,public"     text that may look random without being a secret, such as a client's id; what is
+//	                       known to be a credential, such as a private key or a signed token, is refused all the same
 //	yaml:"name,min=1,max=65535"
 //	yaml:",inline"         a struct whose keys are keys of this mapping
 //
@@ -45,8 +46,13 @@ type decoder struct {
 	found mistake.List
 }
 
+// refuse tells of a value: at the value when it stands beside its key, else at the key.
 func (dec *decoder) refuse(n *node, path, write, what string, args ...any) {
-	dec.found = append(dec.found, placed(path, n.line, n.column, write, fmt.Sprintf(what, args...)))
+	line, column := n.line, n.column
+	if at := dec.doc.find(path); at.node == n {
+		line, column = at.line, at.column
+	}
+	dec.found = append(dec.found, placed(path, line, column, write, fmt.Sprintf(what, args...)))
 }
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
@@ -123,16 +129,12 @@ func (dec *decoder) structure(n *node, v reflect.Value, path string) {
 
 // missing points at the key of the mapping that lacks another.
 func (dec *decoder) missing(n *node, path string, f field) {
-	at := dec.doc.find(path)
-	if at.line == 0 || at.node != n {
-		at.line, at.column = n.line, n.column
-	}
 	w := wantedOf(f.typ)
 	write := f.name + ":"
 	if w.example != "" {
 		write += " " + w.example
 	}
-	dec.found = append(dec.found, placed(path, at.line, at.column, write, "key "+f.name+" is missing"))
+	dec.refuse(n, path, write, "key %s is missing", f.name)
 }
 
 func unknownKey(p pair, path string, known []string) (mistake.Mistake, bool) {

@@ -38,6 +38,11 @@ var (
 // secrets; names of hosts, digests that say so, certificates and UUIDs are not taken for secrets.
 func looksSecret(text string) bool { return len(secretRuns(text)) > 0 }
 
+// isCredential tells that text is known to be a secret by its form, not only by chance's look.
+func isCredential(text string) bool {
+	return privateKey.MatchString(text) || userinfo.MatchString(text) || tokenPrefix.MatchString(strings.TrimSpace(text))
+}
+
 // secretRuns gives the parts of text, as byte offsets, that look like secrets.
 func secretRuns(text string) [][2]int {
 	var runs [][2]int

@@ -28,6 +28,9 @@ func (d *Document) find(path string) spot {
 		}
 		at, rest = next, after
 	}
+	if at.node != nil && at.node.line == at.line {
+		at.column = at.node.column // the value stands beside its key
+	}
 	if at.node != nil && at.node.kind == kindScalar {
 		at.line, at.column = at.node.line, at.node.column
 	}

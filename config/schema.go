@@ -208,6 +208,9 @@ func (s *schemer) scalar(t reflect.Type, r rules) object {
 	default:
 		s.basic(o, t, r)
 	}
+	if r.public {
+		o["x-public"] = true // for those who make test documents: random text is no mistake here
+	}
 	if (r.required || r.nonempty) && o["type"] == "string" {
 		o["minLength"] = 1
 	}

@@ -99,7 +99,9 @@ func (c *tokenCheck) token(i int, t *token.Token, all token.Tokens, begin int) b
 	case token.MappingValueType:
 		c.colon(t)
 	case token.SingleQuoteType, token.DoubleQuoteType, token.StringType:
-		c.oneLine(t, begin, i > 0 && isBlock(all[i-1].Type))
+		if i == 0 || !isBlock(all[i-1].Type) {
+			c.oneLine(t, begin, lacksColon(i, t, all))
+		}
 	}
 	return true
 }
@@ -115,6 +117,15 @@ func firstToken(before token.Tokens) bool {
 	return true
 }
 
+// lacksColon tells that a text of several lines begins where a key is wanted and ends as one: its first line has no colon.
+func lacksColon(i int, t *token.Token, all token.Tokens) bool {
+	endsAsKey := i+1 < len(all) && all[i+1].Type == token.MappingValueType
+	for i > 0 && all[i-1].Type == token.CommentType {
+		i--
+	}
+	return endsAsKey && (i == 0 || all[i-1].Type != token.MappingValueType)
+}
+
 // colon refuses "a: b: c", on one line or in one place of a bracket.
 func (c *tokenCheck) colon(t *token.Token) {
 	last := &c.keyed[len(c.keyed)-1]
@@ -126,10 +137,7 @@ func (c *tokenCheck) colon(t *token.Token) {
 
 // oneLine refuses text that runs on over lines: with quotes it is most often a quote that was not closed, without quotes
 // a line that is indented too far. Both would swallow keys.
-func (c *tokenCheck) oneLine(t *token.Token, begin int, inBlock bool) {
-	if inBlock {
-		return
-	}
+func (c *tokenCheck) oneLine(t *token.Token, begin int, isKey bool) {
 	text := strings.Trim(t.Origin, " \n")
 	first, rest, more := strings.Cut(text, "\n")
 	if t.Type != token.StringType {
@@ -137,6 +145,11 @@ func (c *tokenCheck) oneLine(t *token.Token, begin int, inBlock bool) {
 			line, column := c.locate(begin, t.Position.Line, first)
 			c.refuseAt(line, column, "", "the quote that opens here is not closed on its line; for text of several lines write a block with |")
 		}
+		return
+	}
+	if more && isKey {
+		line, column := c.locate(begin, t.Position.Line, strings.TrimSpace(first))
+		c.refuseAt(line, column, "key: value", "a key is followed directly by a colon and a space; there is none in this line")
 		return
 	}
 	if more {
