@@ -21,6 +21,7 @@ type Conn struct {
 	Scheme  string                // "https" or "http"; the only source of a request's scheme
 	TLS     *tls.ConnectionState  // after the handshake; nil without TLS. Read only
 	Request *wire.RequestConn     // the strict reader of an HTTP/1 connection; nil for HTTP/2
+	MinRate int                   // bytes per second below which a body is too slow, for wire's PacedBody
 	Proxy   func(netip.Addr) bool // tells whether an address is a trusted proxy by the document now in force; nil: none is
 }
 
