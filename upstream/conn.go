@@ -25,6 +25,7 @@ type conn struct {
 	peek   peeker
 	since  time.Time // unused since
 
+	broken   error         // what reading from the server ended in
 	headLeft int64         // bytes that the answer's head may still have; negative in the body
 	pause    time.Duration // longest pause in the body; 0 without a limit
 	armed    time.Time     // when the read deadline was last set
@@ -55,7 +56,7 @@ func newConn(h *http1, raw, top net.Conn) *conn {
 // begin makes the connection ready for one exchange.
 func (c *conn) begin(a *attempt) {
 	c.headLeft = int64(c.engine.cfg.MaxResponseHead)
-	c.keep = true
+	c.keep, c.broken = true, nil
 	c.sent.Store(false)
 	c.write, c.stop = nil, nil
 	if a.ctx.Done() != nil {
@@ -163,6 +164,9 @@ func (w *writing) failed() error {
 func (c *conn) receive(a *attempt) (*http.Response, error) {
 	for informational := 0; ; informational++ {
 		resp, err := http.ReadResponse(c.in, a.req)
+		if err != nil && c.broken != nil {
+			return nil, c.broken // the parser complains of half a line; the cause is that the rest never came
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -268,6 +272,7 @@ func (r reader) Read(p []byte) (int, error) {
 		}
 		n, err := c.top.Read(p[:min(int64(len(p)), c.headLeft)])
 		c.headLeft -= int64(n)
+		c.broken = err
 		return n, err
 	}
 	if c.pause > 0 {

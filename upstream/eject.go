@@ -15,8 +15,9 @@ type ejector struct {
 	down    atomic.Bool // the active probe says so
 
 	mu    sync.Mutex
-	row   int // failures in a row
-	times int // ejections without a success in between
+	row   int       // failures in a row
+	times int       // ejections without a success in between
+	since time.Time // the last ejection
 	until time.Time
 }
 
@@ -62,15 +63,19 @@ func (e *ejector) release(probe bool) {
 	}
 }
 
-// record counts what became of a request.
-func (e *ejector) record(o outcome, now time.Time) {
+// record counts what became of a request that began at the time began. What began before an ejection and ends well is old
+// news: it does not bring the server back.
+func (e *ejector) record(o outcome, began, now time.Time) {
 	if o == unknown || o == good && e.clean.Load() {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if o == good {
-		e.row, e.times = 0, 0
+		if e.times > 0 && began.Before(e.since) {
+			return
+		}
+		e.row, e.times, e.until = 0, 0, time.Time{}
 		e.clean.Store(true)
 		return
 	}
@@ -84,6 +89,7 @@ func (e *ejector) record(o outcome, now time.Time) {
 		length = min(length, e.cfg.EjectFor<<e.times)
 	}
 	e.times++
+	e.since = now
 	e.until = now.Add(length)
 }
 

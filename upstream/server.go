@@ -22,6 +22,7 @@ type server struct {
 // place is the right to send one request to a server. It is given back by settle.
 type place struct {
 	server       *server
+	began        time.Time
 	breakerProbe bool
 	ejectorProbe bool
 	released     bool
@@ -34,7 +35,7 @@ func (s *server) ready(now time.Time, lax bool) bool {
 
 // take takes a place for one request.
 func (s *server) take(now time.Time, lax bool) (p place, ok bool) {
-	p.server = s
+	p.server, p.began = s, now
 	if s.busy.Add(1) > s.most {
 		s.busy.Add(-1)
 		return p, false
@@ -69,7 +70,7 @@ func (p *place) record(o outcome, now time.Time) {
 	if o == bad {
 		p.server.failures.Add(1)
 	}
-	p.server.ejector.record(o, now)
+	p.server.ejector.record(o, p.began, now)
 	p.server.ejector.release(p.ejectorProbe)
 	p.server.breaker.record(o, p.breakerProbe, now)
 }
