@@ -45,7 +45,10 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	var wrong mistake.List
 	c.Headers.check(&wrong)
 	development := c.Development.Accepted(tools.Now())
-	if c.Development.AcceptRisk != "" && !development {
+	switch {
+	case c.Development.AcceptRisk == "" && !c.Development.Until.IsZero():
+		wrong.Add("development", `development: {accept_risk: "why"}`, "the reason is missing")
+	case c.Development.AcceptRisk != "" && !development:
 		wrong.Add("development.until", "", "the acceptance of this risk has ended")
 	}
 	if development && tools.Dev == nil {

@@ -28,7 +28,9 @@ func exchange(op *gate.Operation, authorization ...string) *gate.Exchange {
 var private = &gate.Operation{Key: "getOrder", Access: gate.Access{Rules: []gate.Rule{{AnyOf: []gate.Need{{AnyCaller: true}}}}}}
 var public = &gate.Operation{Key: "health", Access: gate.Access{Public: true}}
 
-func shop() *gate.API { return &gate.API{Name: `or"ders`, Operations: []*gate.Operation{private, public}} }
+func shop() *gate.API {
+	return &gate.API{Name: `or"ders`, Operations: []*gate.Operation{private, public}}
+}
 
 func withDev(t *testing.T) (*identity.Guard, *dev.Issuer) {
 	t.Helper()

@@ -27,23 +27,23 @@ const absent = "absent"
 type Issuer struct {
 	// Who signs: the URL that stands in the tokens' iss, to the letter. Its keys are found at
 	// /.well-known/openid-configuration below it, over https; http is accepted for a loopback host only.
-	Issuer string `yaml:"issuer"`
-	// Names of this API in the tokens' aud: a token must carry one of them. Required, no default: without it, a token
-	// that the same issuer made for any other service would be accepted here.
-	Audience []string `yaml:"audience"`
+	Issuer string `yaml:"issuer,public"`
+	// Name of this API in the tokens' aud, or a list of names of which a token must carry one. Required, no default:
+	// without it, a token that the same issuer made for any other service would be accepted here.
+	Audience Names `yaml:"audience,public"`
 	// Where the caller's roles lie in the token. Dots lead into objects, as in realm_access.roles; a name with "://" is
 	// one name. Default roles.
-	Roles string `yaml:"roles"`
+	Roles string `yaml:"roles,public"`
 	// Where the caller's scopes lie in the token: a string with spaces between or a list. Default scope, else scp.
-	Scopes string `yaml:"scopes"`
+	Scopes string `yaml:"scopes,public"`
 	// Signature algorithms that are accepted, each only with keys that fit it. Default: RS256, RS384, RS512, PS256,
 	// PS384, PS512, ES256, ES384, ES512, EdDSA. None and shared keys (HS256 and its kin) don't exist.
-	Algorithms []string `yaml:"algorithms"`
+	Algorithms []string `yaml:"algorithms,nonempty"`
 	// Kinds of token that are accepted, by typ in their header; "absent" accepts tokens without one.
 	// Default at+jwt and JWT.
-	Kinds []string `yaml:"typ"`
+	Kinds []string `yaml:"typ,nonempty"`
 	// Where the keys are, when not where the issuer says: an https URL or a file on this machine, holding a JWK Set.
-	Keys string `yaml:"keys"`
+	Keys string `yaml:"keys,public"`
 	// File with the certificates (PEM) of the authorities that may vouch for the issuer's server. Default: the system's.
 	CA string `yaml:"ca"`
 	// How much the issuer's clock may differ from ours. Default 30s, at most 60s.
@@ -55,9 +55,18 @@ type Issuer struct {
 	ring *keys.Ring // given: nothing is fetched
 }
 
+// Names is a list of names; in a document, a single one may stand for itself.
+type Names []string
+
+// UnmarshalText reads the short form: one name.
+func (n *Names) UnmarshalText(text []byte) error {
+	*n = Names{string(text)}
+	return nil
+}
+
 // Given is an issuer whose keys are at hand, such as the development issuer.
 func Given(name, audience string, ring *keys.Ring) Issuer {
-	return Issuer{Issuer: name, Audience: []string{audience}, Kinds: []string{"at+jwt"}, ring: ring}
+	return Issuer{Issuer: name, Audience: Names{audience}, Kinds: []string{"at+jwt"}, ring: ring}
 }
 
 // trusted is an Issuer after everything was checked.
@@ -88,7 +97,10 @@ func (c Issuer) compile(place string, now time.Time, source *keys.Source) (*trus
 	case c.ClockSkew == 0:
 		t.skew = defaultSkew
 	}
-	if c.AllowPrivate.AcceptRisk != "" && !c.AllowPrivate.Accepted(now) {
+	switch r := c.AllowPrivate; {
+	case r.AcceptRisk == "" && !r.Until.IsZero():
+		wrong.Add("allow_private", `allow_private: {accept_risk: "why"}`, "the reason is missing")
+	case r.AcceptRisk != "" && !r.Accepted(now):
 		wrong.Add("allow_private.until", "", "the acceptance of this risk has ended")
 	}
 	origin := c.checkOrigin(&wrong, now)
