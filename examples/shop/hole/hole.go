@@ -19,7 +19,7 @@ type Hole struct {
 	Service   string   `json:"service"`              // catalogue, orders, paycard, paybank, logistics, invoice, all
 	What      string   `json:"what"`                 // in one sentence
 	OWASP     string   `json:"owasp"`                // item of the OWASP API Security Top 10 of 2023, such as "API3"
-	StoppedBy []string `json:"stopped_by,omitempty"` // guard folders, or wire, canon, body, match; empty when open
+	StoppedBy []string `json:"stopped_by,omitempty"` // guard folders, or wire, canon, match, cors, body; empty when open
 	OpenUntil string   `json:"open_until,omitempty"` // what must be built first; empty when it is stopped
 	Untoured  string   `json:"untoured,omitempty"`   // why no attack of the tour shows it; empty when one does
 }

@@ -110,7 +110,7 @@ func redeemCoupon(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(15 * time.Millisecond) // the loyalty partner is asked here
+	time.Sleep(25 * time.Millisecond) // the loyalty partner is asked here
 	if _, err := c.svc.db.exec(`INSERT INTO credits VALUES (?, ?, ?)`, c.who.subject, ask.Code, coupon["cents"]); err != nil {
 		return nil, err
 	}

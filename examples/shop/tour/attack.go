@@ -1,11 +1,13 @@
 package main
 
+import "slices"
+
 // attack is one hole used, with bytes that are the same for the service and for the gateway.
 type attack struct {
 	Hole    string // id in holes.json
 	Name    string // what the attacker wants, short
 	Service string // who is attacked
-	Guard   string // who must stop it: a guard's folder, or wire, canon, body, match; "" when it is still open
+	Guard   string // who must stop it: a guard's folder, or wire, canon, match, cors, body; "" when it is still open
 	Expect  []int  // the gateway's statuses that count as stopped; a 2xx means served, but without the effect
 	Workers int    // how many messages at a time; 0 means one
 	From    string // loopback address to call from, "" for any
@@ -17,6 +19,16 @@ type attack struct {
 type outcome struct {
 	answers       []answer
 	before, after state
+}
+
+// telling is the answer that shows how it ended: the last of those expected, else the last.
+func (o outcome) telling(expect []int) answer {
+	for _, a := range slices.Backward(o.answers) {
+		if slices.Contains(expect, a.Status) {
+			return a
+		}
+	}
+	return o.last()
 }
 
 // last is the answer that came last, which is the only one for most attacks.

@@ -54,7 +54,7 @@ func beneath() []attack {
 		{Hole: "ORD-11", Name: "mark own order as paid", Service: "orders", Guard: "match", Expect: []int{404},
 			Write:  one("mallory", "POST", "/shop/internal/orders/1004/status", `{"status":"paid"}`),
 			Effect: func(o outcome) bool { return orderIs(o, "1004", "paid") }},
-		{Hole: "ALL-13", Name: "preflight from a foreign page", Service: "orders", Guard: "match", Expect: []int{405, 403}, Effect: foreign,
+		{Hole: "ALL-13", Name: "preflight from a foreign page", Service: "orders", Guard: "cors", Expect: []int{403}, Effect: foreign,
 			Write: one("", "OPTIONS", "/shop/profile", "", "Origin: https://evil.example", "Access-Control-Request-Method: PATCH")},
 	}
 }

@@ -12,8 +12,8 @@ import (
 func callers() []attack {
 	return []attack{
 		{Hole: "ALL-17", Name: "call from a hostile network", Service: "catalogue", Guard: "address", Expect: []int{403}, From: hostile,
-			Write:  one("", "GET", "/catalogue/products/1", ""),
-			Effect: func(o outcome) bool { return shows(o, "Desk lamp") }},
+			Write:  one("", "GET", "/catalogue/products/3", ""),
+			Effect: func(o outcome) bool { return shows(o, "Oak table") }},
 		{Hole: "ALL-05", Name: "be carol by X-User, no token", Service: "orders", Guard: "identity", Expect: []int{401}, Effect: carol,
 			Write: one("", "GET", "/shop/profile", "", "X-User: carol")},
 		{Hole: "ALL-06", Name: "be carol by an unsigned token", Service: "orders", Guard: "identity", Expect: []int{401}, Effect: carol,
@@ -94,10 +94,10 @@ func contents() []attack {
 			Effect: func(o outcome) bool { return shows(o, "PROVIDER_KEY") }},
 		{Hole: "LOG-03", Name: "the inner network by a callback", Service: "logistics", Guard: "waf", Expect: []int{403},
 			Write: callback("127.0.0.1"), Effect: reachedInside},
-		{Hole: "ALL-13", Name: "answer readable by a foreign page", Service: "catalogue", Guard: "headers", Expect: []int{200, 403}, Effect: foreign,
+		{Hole: "ALL-13", Name: "answer readable by a foreign page", Service: "catalogue", Guard: "cors", Expect: []int{200, 403}, Effect: foreign,
 			Write: one("", "GET", "/catalogue/products/1", "", "Origin: https://evil.example")},
 		{Hole: "ALL-14", Name: "product and version in the answer", Service: "catalogue", Guard: "headers", Expect: []int{200},
-			Write: one("", "GET", "/catalogue/products/1", ""),
+			Write: one("", "GET", "/catalogue/products/2", ""),
 			Effect: func(o outcome) bool {
 				h := o.last().Header
 				return h.Get("X-Powered-By") != "" || strings.Contains(h.Get("Server"), "SQLite")

@@ -162,7 +162,7 @@ func missing(op *openapi3.Operation, user string) string {
 func TestCreditIsExclusive(t *testing.T) {
 	all := contracts(t)
 	for _, a := range append(attacks(), open()...) {
-		if a.Guard == "wire" || a.Guard == "canon" || a.Hole == "ALL-10" {
+		if a.Guard == "wire" || a.Guard == "canon" || a.Guard == "cors" || a.Hole == "ALL-10" {
 			continue // not for a contract to judge, or unreadable to the library (gzip)
 		}
 		messages, err := a.Write(builder())

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -52,22 +53,40 @@ func (a answer) problem() (code, event string) {
 	return first("code", "title"), strings.TrimPrefix(first("event", "event_id", "instance"), "urn:gatehouse:event:")
 }
 
-// send opens a connection, writes exactly these bytes, and reads one answer. From is the local address to call from, ""
-// for any.
-func (t target) send(raw []byte, from string) answer {
+// open connects, up to the end of the TLS handshake. From is the local address to call from, "" for any.
+func (t target) open(from string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: patience}
 	if from != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
 	conn, err := dialer.Dial("tcp", t.address)
 	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	if t.tls == nil {
+		return conn, nil
+	}
+	secured := tls.Client(conn, t.tls)
+	if err := secured.Handshake(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// send opens a connection, writes exactly these bytes, and reads one answer.
+func (t target) send(raw []byte, from string) answer {
+	conn, err := t.open(from)
+	if err != nil {
 		return answer{Err: err}
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	if t.tls != nil {
-		conn = tls.Client(conn, t.tls)
-	}
+	return exchange(conn, raw)
+}
+
+// exchange writes and reads at the same time: a refusal may come before the last byte is written.
+func exchange(conn net.Conn, raw []byte) answer {
 	written := make(chan error, 1)
 	go func() {
 		_, err := conn.Write(raw)
@@ -78,9 +97,7 @@ func (t target) send(raw []byte, from string) answer {
 	if err != nil {
 		select {
 		case werr := <-written:
-			if werr != nil {
-				err = fmt.Errorf("%w; while writing: %w", err, werr)
-			}
+			err = errors.Join(err, werr)
 		default:
 		}
 		return answer{Err: err}
@@ -93,6 +110,9 @@ func (t target) send(raw []byte, from string) answer {
 // sendAll sends several messages, so many at a time, each on its own connection, and gives the answers in the order in which
 // they came. It stops early after the eighth 429: an attacker who is told to wait gives up here.
 func (t target) sendAll(messages [][]byte, workers int, from string) []answer {
+	if workers >= len(messages) && workers > 1 {
+		return t.sendTogether(messages, from)
+	}
 	var (
 		next, refused atomic.Int64
 		mu            sync.Mutex
@@ -117,6 +137,28 @@ func (t target) sendAll(messages [][]byte, workers int, from string) []answer {
 		})
 	}
 	wait.Wait()
+	return answers
+}
+
+// sendTogether opens all connections first and then writes on all at once, so that the requests meet at the service.
+func (t target) sendTogether(messages [][]byte, from string) []answer {
+	answers := make([]answer, len(messages))
+	var opened, answered sync.WaitGroup
+	opened.Add(len(messages))
+	for i, raw := range messages {
+		answered.Go(func() {
+			conn, err := t.open(from)
+			opened.Done()
+			if err != nil {
+				answers[i] = answer{Err: err}
+				return
+			}
+			defer conn.Close()
+			opened.Wait()
+			answers[i] = exchange(conn, raw)
+		})
+	}
+	answered.Wait()
 	return answers
 }
 

@@ -118,14 +118,19 @@ func patiently(send func() answer) answer {
 		if a.Status != http.StatusTooManyRequests {
 			return a
 		}
-		seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
-		if err != nil || seconds < 1 {
-			seconds = 1
-		}
-		time.Sleep(time.Duration(min(seconds, 5)) * time.Second)
+		time.Sleep(pause(a))
 		a = send()
 	}
 	return a
+}
+
+// pause is how long a 429 asks to wait, at least one second and at most five.
+func pause(a answer) time.Duration {
+	seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
+	if err != nil || seconds < 1 {
+		seconds = 1
+	}
+	return time.Duration(min(seconds, 5)) * time.Second
 }
 
 func (t tour) service(name string) target { return target{address: t.shop[name]} }
@@ -153,12 +158,15 @@ func (t tour) attack(part string, a attack) (step, error) {
 	if t.gateway == nil {
 		return s, nil
 	}
-	if s.Gateway, o, err = t.strike(*t.gateway, a, messages); err != nil {
+	if s.Gateway, o, err = t.strikePatiently(*t.gateway, a, messages); err != nil {
 		return s, err
 	}
 	s.Note = t.judge(a, s.Gateway, o)
-	if s.Words, err = t.gatehouse.words(s.Gateway.Event); err != nil {
+	switch s.Words, err = t.gatehouse.words(s.Gateway.Event); {
+	case err != nil:
 		s.Note = err.Error()
+	case s.Note == "" && s.Words != "" && !credits(a.Guard, s.Words):
+		s.Note = "credited to " + a.Guard + ", but explained as: " + oneLine(s.Words)
 	}
 	s.Claimed = s.Note == ""
 	return s, nil
@@ -179,9 +187,30 @@ func (t tour) strike(at target, a attack, messages [][]byte) (*side, outcome, er
 		return nil, outcome{}, err
 	}
 	o := outcome{answers: answers, before: before, after: after}
-	seen := sideOf(o.last())
+	seen := sideOf(o.telling(a.Expect))
 	seen.Effect = a.Effect(o)
 	return seen, o, nil
+}
+
+// strikePatiently waits when the attacks before have used up the address's rate, so that each is stopped by its own guard.
+func (t tour) strikePatiently(at target, a attack, messages [][]byte) (seen *side, o outcome, err error) {
+	for range 4 {
+		seen, o, err = t.strike(at, a, messages)
+		if err != nil || a.Guard == "rate" || seen.Status != http.StatusTooManyRequests {
+			break
+		}
+		time.Sleep(pause(o.last()))
+	}
+	return seen, o, err
+}
+
+// credits tells whether the words of explain name the guard. What a body may be is decided while the first guard that needs
+// it reads it; then the reason says so.
+func credits(guard, words string) bool {
+	if guard == "" || strings.Contains(words, guard) {
+		return true
+	}
+	return (guard == "body" || guard == "limits") && strings.Contains(words, "body.")
 }
 
 // judge says what of the claim is not true; "" when all is.

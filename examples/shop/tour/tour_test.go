@@ -68,7 +68,7 @@ func TestEnough(t *testing.T) {
 	if len(goods()) < 10 || len(attacks()) < 20 {
 		t.Errorf("%d good requests and %d attacks", len(goods()), len(attacks()))
 	}
-	for _, g := range []string{"address", "limits", "rate", "identity", "access", "contract", "waf", "headers", "wire", "canon", "body", "match"} {
+	for _, g := range []string{"address", "limits", "rate", "identity", "access", "contract", "waf", "headers", "wire", "canon", "body", "match", "cors"} {
 		if guards[g] == 0 {
 			t.Errorf("no attack is credited to %s", g)
 		}
