@@ -75,7 +75,6 @@ const (
 	reasonResponseStatus    = "response.status_line"
 	reasonResponseSwitching = "response.switching_protocols"
 
-	reasonFramePreface  = "http2.frame_size"
 	reasonFrameResets   = "http2.reset_flood"
 	reasonFrameOverhead = "http2.overhead_flood"
 )
@@ -97,7 +96,7 @@ var statuses = map[string]int{
 	reasonResponseEarly: 502, reasonResponseInfo: 502, reasonResponseNoBody: 502, reasonResponseRequest: 502,
 	reasonResponseStatus: 502, reasonResponseSwitching: 502,
 
-	reasonFramePreface: 0, reasonFrameResets: 0, reasonFrameOverhead: 0,
+	reasonFrameResets: 0, reasonFrameOverhead: 0,
 }
 
 // Reasons returns every reason this package can give, sorted. A test elsewhere requires a story for each.
