@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -216,7 +217,8 @@ func (b *beginning) engine() *engine {
 	}
 }
 
-// watched reports a PROXY header at the start of a plain connection; behind TLS the handshake has done so.
+// watched ends a plain connection that starts with a PROXY header where none may be; behind TLS the handshake has done
+// so. To the engine it looks like a client that left, since only then does net/http answer nothing.
 type watched struct {
 	net.Conn
 	begin *beginning
@@ -226,6 +228,7 @@ func (w watched) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if errors.Is(err, errUnexpectedHeader) {
 		w.begin.report(reasonProxyStranger, err)
+		err = io.EOF
 	}
 	return n, err
 }
