@@ -39,9 +39,9 @@ type conn struct {
 // writing is a request body that is streamed while the answer is read.
 type writing struct {
 	done     chan struct{} // closed when the writer has returned
-	err      error         // why it returned; read after done
 	mu       sync.Mutex
-	headCame bool // the answer's head is read: its deadline is no longer the writer's to set
+	err      error // why it ended early
+	headCame bool  // the answer's head is read: its deadline is no longer the writer's to set
 }
 
 func newConn(h *http1, raw, top net.Conn) *conn {
@@ -68,7 +68,11 @@ func (c *conn) begin(a *attempt) {
 func (c *conn) exchange(a *attempt, head framing) (*http.Response, error) {
 	writeErr := c.send(a, head)
 	if writeErr != nil && (!c.sent.Load() || isBodyError(writeErr)) {
-		return nil, c.fault(a, "send request", writeErr)
+		e := c.fault(a, "send request", writeErr)
+		if e.Reason == ReasonRefusedResponse { // no word of the network's: the strict reader refused the request
+			e.Reason, e.Status = ReasonUnsendable, statusOf(ReasonUnsendable)
+		}
+		return nil, e
 	}
 	if writeErr != nil { // the server may have answered before it stopped reading
 		_ = c.top.SetReadDeadline(time.Now().Add(time.Second))
@@ -80,13 +84,13 @@ func (c *conn) exchange(a *attempt, head framing) (*http.Response, error) {
 		return resp, nil
 	case writeErr != nil:
 		err = writeErr
-	case c.write != nil && c.write.failed() != nil:
+	case c.write.failed() != nil:
 		err = c.write.failed()
 	}
 	return nil, c.fault(a, "await answer", err)
 }
 
-func (c *conn) fault(a *attempt, step string, err error) error {
+func (c *conn) fault(a *attempt, step string, err error) *Error {
 	return classify(a.ctx, fmt.Sprintf("%s of %s", step, c.engine.target.host), err)
 }
 
@@ -129,35 +133,36 @@ func (c *conn) stream(w *writing, a *attempt, head framing) {
 	defer c.engine.buffers.Put(buffer)
 	limits := c.engine.cfg.Timeouts
 	var armed time.Time
-	w.err = writeBody(c.out, a, head, buffer[:], func() {
+	err := writeBody(c.out, a, head, buffer[:], func() {
 		if now := time.Now(); now.Sub(armed) > limits.Idle/8 {
 			_ = c.top.SetWriteDeadline(now.Add(limits.Idle))
 			armed = now
 		}
 	})
-	wait := limits.FirstByte
-	switch {
-	case isBodyError(w.err):
-		_ = c.raw.Close() // the request can never be completed
-		return
-	case w.err != nil:
-		wait = time.Second // an answer may have come before the server stopped reading
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.err = err
+	wait := limits.FirstByte
+	switch {
+	case isBodyError(err):
+		_ = c.raw.Close() // the request can never be completed
+		return
+	case err != nil:
+		wait = time.Second // an answer may have come before the server stopped reading
+	}
 	if !w.headCame {
 		_ = c.top.SetReadDeadline(time.Now().Add(wait))
 	}
 }
 
-// failed is the writer's error, if it has ended with one.
+// failed is the writer's error, if there is one yet. It may be asked without a writer.
 func (w *writing) failed() error {
-	select {
-	case <-w.done:
-		return w.err
-	default:
+	if w == nil {
 		return nil
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // receive reads heads until the real answer's.
@@ -232,14 +237,14 @@ func (c *conn) written() bool {
 	}
 	select {
 	case <-c.write.done:
-		return c.write.err == nil
+		return c.write.failed() == nil
 	default:
 	}
 	moment := time.NewTimer(10 * time.Millisecond)
 	defer moment.Stop()
 	select {
 	case <-c.write.done:
-		return c.write.err == nil
+		return c.write.failed() == nil
 	case <-moment.C:
 		return false
 	}
@@ -281,7 +286,11 @@ func (r reader) Read(p []byte) (int, error) {
 			c.armed = now
 		}
 	}
-	return c.top.Read(p)
+	n, err := c.top.Read(p)
+	if own := c.write.failed(); err != nil && isBodyError(own) {
+		err = own
+	}
+	return n, err
 }
 
 // writer is the connection as its buffer sees it: it remembers that something was sent.

@@ -52,15 +52,32 @@ const (
 // reads it closes it.
 type upload struct {
 	body  io.ReadCloser
+	left  int64 // bytes that are still to come; negative when that is not known
 	state atomic.Int32
 }
 
-// Read reads the client's body and marks its errors as the client's.
+func newUpload(body io.ReadCloser, length int64) *upload {
+	if length == 0 { // a body of unknown length, as in net/http
+		length = -1
+	}
+	return &upload{body: body, left: length}
+}
+
+// Read reads the client's body and marks its errors as the client's. A body that is not as long as was said is one: the
+// server would take what follows for a part of it, or wait.
 func (u *upload) Read(p []byte) (int, error) {
 	if u.state.Load() != started && !u.state.CompareAndSwap(untouched, started) {
 		return 0, bodyError{http.ErrBodyReadAfterClose}
 	}
 	n, err := u.body.Read(p)
+	if u.left >= 0 {
+		if int64(n) > u.left {
+			return 0, bodyError{http.ErrContentLength}
+		}
+		if u.left -= int64(n); err == io.EOF && u.left > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+	}
 	if err != nil && err != io.EOF {
 		err = bodyError{err}
 	}

@@ -61,7 +61,7 @@ func (h *http2) roundTrip(a *attempt) (*http.Response, ender, error) {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancelCause(a.ctx)
-	s := &stream{cancel: cancel}
+	s := &stream{cancel: cancel, fault: func(err error) error { return h.fault(ctx, a, err) }}
 	start := time.Now()
 	informational := 0
 	out := a.req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -83,12 +83,12 @@ func (h *http2) roundTrip(a *attempt) (*http.Response, ender, error) {
 		s.pause = h.cfg.Timeouts.Idle
 		if a.body != nil {
 			s.timer = time.AfterFunc(s.pause, s.late)
-			out.Body = stirring{a.body, s}
+			out.Body = stirring{a.body, s, false}
 		}
 	}
 	resp, err := h.transport.RoundTrip(out)
 	if err != nil {
-		err = h.fault(ctx, a, err)
+		err = s.fault(err)
 		s.end(false)
 		return nil, nil, err
 	}
@@ -97,7 +97,7 @@ func (h *http2) roundTrip(a *attempt) (*http.Response, ender, error) {
 		s.timer = time.AfterFunc(s.pause, s.late)
 	}
 	if resp.Body != http.NoBody {
-		resp.Body = stirring{resp.Body, s}
+		resp.Body = stirring{resp.Body, s, true}
 	}
 	return resp, s, nil
 }
@@ -147,6 +147,7 @@ type stream struct {
 	cancel context.CancelCauseFunc
 	pause  time.Duration
 	timer  *time.Timer
+	fault  func(error) error // finds the cause of what net/http said
 }
 
 func (s *stream) late() {
@@ -164,12 +165,16 @@ func (s *stream) end(bool) {
 type stirring struct {
 	io.ReadCloser
 	stream *stream
+	answer bool // the server's and not the client's
 }
 
 func (b stirring) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.stream.timer != nil {
 		b.stream.timer.Reset(b.stream.pause)
+	}
+	if b.answer && err != nil && err != io.EOF {
+		err = b.stream.fault(err)
 	}
 	return n, err
 }

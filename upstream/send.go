@@ -68,7 +68,7 @@ func (x *exchange) run() (*http.Response, error) {
 	x.path = escapedPath(x.req)
 	hasBody := x.req.Body != nil && x.req.Body != http.NoBody
 	if hasBody {
-		x.body = &upload{body: x.req.Body}
+		x.body = newUpload(x.req.Body, x.req.ContentLength)
 	}
 	if !validPath(x.path) || !visible(x.req.URL.RawQuery, 0) {
 		return nil, fault(ReasonUnsendable, "a target that is not escaped", nil)
@@ -173,14 +173,14 @@ func (x *exchange) rewind() bool {
 		return true
 	}
 	if x.body.revoke() {
-		x.body = &upload{body: x.body.body}
+		x.body = newUpload(x.body.body, x.req.ContentLength)
 		return true
 	}
 	again, err := x.req.GetBody()
 	if err != nil {
 		return false
 	}
-	x.body = &upload{body: again}
+	x.body = newUpload(again, x.req.ContentLength)
 	return true
 }
 

@@ -128,13 +128,9 @@ func put(w *bufio.Writer, parts ...string) {
 // writeBody writes the body as it comes. Before, which may be nil, is called before each write, and what is written then
 // leaves at once; without it the whole body is buffered as far as the buffer goes.
 func writeBody(w *bufio.Writer, a *attempt, f framing, buffer []byte, before func()) error {
-	for left := f.length; ; {
+	for {
 		n, err := a.body.Read(buffer)
 		if n > 0 {
-			if !f.chunked && int64(n) > left {
-				return bodyError{http.ErrContentLength}
-			}
-			left -= int64(n)
 			if before != nil {
 				before()
 			}
@@ -143,8 +139,6 @@ func writeBody(w *bufio.Writer, a *attempt, f framing, buffer []byte, before fun
 			}
 		}
 		switch {
-		case err == io.EOF && !f.chunked && left > 0:
-			return bodyError{io.ErrUnexpectedEOF}
 		case err == io.EOF:
 			return writeEnd(w, a, f)
 		case err != nil:
