@@ -187,7 +187,7 @@ func (b *beginning) deliver(c net.Conn, protocol string) error {
 	ok := false
 	switch protocol {
 	case protocolHTTP2:
-		f := wire.NewFrameConn(c, wire.FrameBudget{}, func(r wire.Refusal) {
+		f := wire.NewFrameConn(c, wire.FrameBudget{Now: b.server.deps.Now}, func(r wire.Refusal) {
 			b.server.report(Incident{Reason: r.Reason, Peer: b.info.Peer, Conn: b.info.ID, Detail: r.Detail, Offset: r.Offset})
 		})
 		ok = e.inTwo.put(frames{f, b.info})

@@ -200,8 +200,8 @@ func run(t *testing.T, cfg Config, d Deps) *bench {
 		case <-time.After(10 * time.Second):
 			t.Error("Serve did not end")
 		}
-		if n := s.Connections(); n != 0 {
-			t.Errorf("%d connections are left", n)
+		if !eventually(func() bool { return s.Connections() == 0 }) {
+			t.Errorf("%d connections are left", s.Connections())
 		}
 	})
 	return b
