@@ -1,0 +1,422 @@
+package openapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+)
+
+// keyword says what may stand under a word of a schema.
+type keyword int
+
+const (
+	unknown      keyword = iota
+	ignored              // says nothing of values
+	refused              // changes what references mean
+	oneSchema            //
+	questions            // a schema that only asks: not, if, contains
+	manySchemas          // a list of schemas for the same value
+	innerSchemas         // a list of schemas for parts of the value
+	namedSchemas         // an object of schemas
+	count                // an integer that isn't negative
+	numeral              //
+	flag                 //
+	names                // a list of texts, each once
+	special              // translated by a function of its own
+	anything             //
+)
+
+var keywords = map[string]keyword{
+	"title": ignored, "description": ignored, "$comment": ignored, "default": ignored, "example": ignored, "examples": ignored,
+	"deprecated": ignored, "writeOnly": ignored, "readOnly": ignored, "discriminator": ignored, "xml": ignored,
+	"externalDocs": ignored, "$defs": ignored, "definitions": ignored, "summary": ignored,
+	"$id": refused, "$anchor": refused, "$dynamicRef": refused, "$dynamicAnchor": refused, "$recursiveRef": refused,
+	"$recursiveAnchor": refused, "$vocabulary": refused, "id": unknown,
+	"additionalProperties": special, "unevaluatedProperties": special, "propertyNames": questions, "items": special,
+	"unevaluatedItems": oneSchema, "contains": questions, "not": questions, "if": questions, "then": special, "else": special,
+	"allOf": manySchemas, "anyOf": manySchemas, "oneOf": manySchemas, "prefixItems": innerSchemas,
+	"properties": special, "patternProperties": special, "dependentSchemas": namedSchemas,
+	"maxLength": count, "minLength": count, "maxItems": count, "minItems": count, "maxProperties": count, "minProperties": count,
+	"maxContains": count, "minContains": count,
+	"maximum": numeral, "minimum": numeral, "multipleOf": special, "exclusiveMaximum": special, "exclusiveMinimum": special,
+	"uniqueItems": flag, "nullable": special, "required": special, "dependentRequired": special, "type": special,
+	"enum": special, "const": anything, "format": special, "pattern": special, "$ref": special, "$schema": special,
+	"contentEncoding": special, "contentMediaType": special, "contentSchema": special,
+	"x-gatehouse-accept-risk": special, "x-gatehouse-secret": flag,
+}
+
+// translation is the state of translating one schema object.
+type translation struct {
+	s        *schemas
+	n        *node
+	mode     mode
+	readOnly map[string]bool // of this value's properties
+	out      map[string]any
+}
+
+// translate gives a schema in the form of JSON Schema 2020-12, its parts at the same places. Outer are names of properties
+// that a schema around this one, for the same value, calls readOnly.
+func (s *schemas) translate(n *node, m mode, outer map[string]bool) any {
+	switch {
+	case n.kind == boolean && s.l.minor == 0:
+		s.l.fail(n, "{}", "a schema is a boolean, which OpenAPI 3.0 does not have")
+		return n.truth
+	case n.kind == boolean:
+		if n.truth && m == closed {
+			s.l.warn(n, "body.free_form", "{type: object, properties: {...}}", "the schema true admits anything")
+		}
+		return n.truth
+	case n.kind != object:
+		s.l.fail(n, "{type: string}", "a schema is %s, not an object", n.kind)
+		return false
+	}
+	t := &translation{s: s, n: n, mode: m, out: map[string]any{}, readOnly: outer}
+	if found := s.traitsOf(n, map[*node]bool{}); len(found.readOnly) > 0 && m != test {
+		t.readOnly = map[string]bool{}
+		for _, from := range []map[string]bool{outer, found.readOnly} {
+			for name := range from {
+				t.readOnly[name] = true
+			}
+		}
+	}
+	for _, member := range n.members {
+		t.member(member)
+	}
+	if m == closed {
+		t.close()
+	}
+	return t.out
+}
+
+func (t *translation) fail(n *node, write, what string, args ...any) {
+	t.s.l.fail(n, write, what, args...)
+}
+
+func (t *translation) want(m member, is string) {
+	t.fail(m.value, "", "%s is %s, not %s", m.name, m.value.kind, is)
+}
+
+func (t *translation) member(m member) {
+	if t.s.l.minor == 0 && t.n.get("$ref") != nil && m.name != "$ref" {
+		return
+	}
+	v := m.value
+	switch k := keywords[m.name]; k {
+	case unknown:
+		t.unknown(m)
+	case refused:
+		t.s.l.failMember(t.n, m.name, "'#/components/schemas/Name'", "%s changes what references mean and is not read; use a JSON pointer", m.name)
+	case oneSchema, questions:
+		t.out[m.name] = t.s.translate(v, t.below(k), nil)
+	case manySchemas, innerSchemas:
+		t.schemaList(m, k)
+	case namedSchemas:
+		t.schemaMap(m, t.inside())
+	case count:
+		if v.kind != number || strings.HasPrefix(v.text, "-") || !isWhole(v.text) {
+			t.fail(v, "", "%s is not a whole number from 0 up", m.name)
+			return
+		}
+		t.out[m.name] = json.Number(v.text)
+	case numeral:
+		if v.kind != number {
+			t.want(m, "a number")
+			return
+		}
+		t.out[m.name] = json.Number(v.text)
+	case flag:
+		if v.kind != boolean {
+			t.want(m, "a boolean")
+			return
+		}
+		t.out[m.name] = v.truth
+	case anything:
+		t.out[m.name] = v.value()
+	case special:
+		t.special(m)
+	}
+}
+
+// isWhole tells that a literal is a whole number that fits.
+func isWhole(s string) bool {
+	_, err := strconv.ParseInt(s, 10, 32)
+	return err == nil
+}
+
+// below is the mode of a schema for a part of the value.
+func (t *translation) below(k keyword) mode {
+	if k == questions || t.mode == test {
+		return test
+	}
+	return closed
+}
+
+// inside is the mode of a schema for the same value.
+func (t *translation) inside() mode {
+	if t.mode == test {
+		return test
+	}
+	return open
+}
+
+func (t *translation) unknown(m member) {
+	if strings.HasPrefix(m.name, "x-gatehouse-") {
+		t.s.l.failMember(t.n, m.name, mistake.Nearest(m.name, []string{"x-gatehouse-accept-risk", "x-gatehouse-secret"}), "unknown member %q", m.name)
+		return
+	}
+	if strings.HasPrefix(m.name, "x-") {
+		return
+	}
+	var known []string
+	for name := range keywords {
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	t.s.l.warn(t.n, "schema.unknown_keyword", mistake.Nearest(m.name, known), "keyword %q is unknown and does nothing", m.name)
+}
+
+func (t *translation) schemaList(m member, k keyword) {
+	if m.value.kind != list || len(m.value.items) == 0 {
+		t.fail(m.value, "", "%s is not a list of schemas", m.name)
+		return
+	}
+	inner, outer := t.inside(), t.readOnly
+	if k == innerSchemas {
+		inner, outer = t.below(k), nil
+	}
+	items := make([]any, len(m.value.items))
+	for i, item := range m.value.items {
+		items[i] = t.s.translate(item, inner, outer)
+	}
+	t.out[m.name] = items
+}
+
+func (t *translation) schemaMap(m member, inner mode) {
+	if m.value.kind != object {
+		t.want(m, "an object")
+		return
+	}
+	members := make(map[string]any, len(m.value.members))
+	for _, c := range m.value.members {
+		switch {
+		case m.name == "properties" && t.mode != test && t.s.isReadOnly(c.value, 0):
+			members[c.name] = false
+			continue
+		case m.name == "patternProperties":
+			t.pattern(m.value, c.name, c.line, c.column)
+		}
+		members[c.name] = t.s.translate(c.value, inner, nil)
+	}
+	t.out[m.name] = members
+}
+
+func (t *translation) special(m member) {
+	v := m.value
+	switch m.name {
+	case "$ref":
+		t.reference(m)
+	case "$schema":
+		if v.text != schemaDialect {
+			t.fail(v, schemaDialect, "schemas of dialect %q are not read", v.text)
+		}
+	case "properties", "patternProperties":
+		t.schemaMap(m, t.below(special))
+	case "additionalProperties", "unevaluatedProperties":
+		t.additional(m)
+	case "items":
+		if v.kind == list {
+			t.fail(v, "prefixItems", "items is a list; OpenAPI 3.1 writes prefixItems")
+			return
+		}
+		t.out["items"] = t.s.translate(v, t.below(special), nil)
+	case "then", "else":
+		t.out[m.name] = t.s.translate(v, t.inside(), t.readOnly)
+	case "exclusiveMinimum", "exclusiveMaximum":
+		t.exclusive(m)
+	case "multipleOf":
+		if v.kind != number || strings.HasPrefix(v.text, "-") || strings.Trim(v.text, "0.") == "" {
+			t.fail(v, "", "multipleOf is not a number above 0")
+			return
+		}
+		t.out[m.name] = json.Number(v.text)
+	case "nullable":
+		if t.s.l.minor > 0 {
+			t.s.l.warn(t.n, "schema.nullable", "type: [..., 'null']", "nullable does nothing since OpenAPI 3.1")
+		}
+	case "type":
+		t.types(m)
+	case "enum":
+		if v.kind != list || len(v.items) == 0 {
+			t.fail(v, "", "enum is not a list of values")
+			return
+		}
+		t.out["enum"] = v.value()
+	case "required":
+		t.required(m)
+	case "dependentRequired":
+		t.dependent(m)
+	case "format":
+		t.format(m)
+	case "pattern":
+		if v.kind != text {
+			t.want(m, "a text")
+			return
+		}
+		if t.pattern(v, v.text, v.line, v.column) {
+			t.out["pattern"] = v.text
+		}
+	case "contentEncoding", "contentMediaType", "contentSchema":
+		t.s.l.warn(t.n, "schema.content_not_judged", "", "%s says something of a text that is not judged", m.name)
+	}
+}
+
+func (t *translation) reference(m member) {
+	if m.value.kind != text {
+		t.want(m, "a text")
+		return
+	}
+	if target := t.s.l.follow(m.value); target != nil {
+		if e := t.s.use(target, t.inside()); e != nil {
+			t.out["$ref"] = e.url
+		}
+	}
+}
+
+func (t *translation) additional(m member) {
+	v := m.value
+	if v.kind == boolean && m.name == "additionalProperties" || v.kind == boolean && t.s.l.minor > 0 {
+		t.out[m.name] = v.truth
+	} else {
+		t.out[m.name] = t.s.translate(v, t.below(special), nil)
+	}
+	if t.mode != test && (v.kind == boolean && v.truth || v.kind == object && len(v.members) == 0) {
+		t.s.l.warn(t.n, "body.additional_properties", m.name+": false", "%s admits any property", m.name)
+	}
+}
+
+// exclusive reads both forms: OpenAPI 3.0 puts a boolean beside minimum, 3.1 writes the bound itself.
+func (t *translation) exclusive(m member) {
+	bound := strings.ToLower(strings.TrimPrefix(m.name, "exclusive"))
+	switch {
+	case m.value.kind == number:
+		t.out[m.name] = json.Number(m.value.text)
+	case m.value.kind == boolean && t.s.l.minor == 0:
+		if limit := t.n.get(bound); m.value.truth && limit != nil && limit.kind == number {
+			t.out[m.name] = json.Number(limit.text)
+		}
+	default:
+		write := ""
+		if limit := t.n.get(bound); limit != nil {
+			write = fmt.Sprintf("%s: %s", m.name, limit.text)
+		}
+		t.fail(m.value, write, "%s is %s, not a number", m.name, m.value.kind)
+	}
+}
+
+var typeNames = []string{"string", "integer", "number", "boolean", "array", "object", "null"}
+
+func (t *translation) types(m member) {
+	written := []*node{m.value}
+	if m.value.kind == list && t.s.l.minor > 0 {
+		written = m.value.items
+	}
+	out := make([]any, 0, len(written)+1)
+	for _, w := range written {
+		if w.kind != text || !slices.Contains(typeNames, w.text) || t.s.l.minor == 0 && w.text == "null" {
+			t.fail(w, mistake.Nearest(w.text, typeNames), "type is not one of %s", strings.Join(typeNames, ", "))
+			return
+		}
+		out = append(out, w.text)
+	}
+	if len(out) == 0 {
+		t.fail(m.value, "", "type admits nothing")
+	}
+	if t.s.l.minor == 0 && t.n.yes("nullable") {
+		out = append(out, "null")
+	}
+	t.out["type"] = out
+}
+
+func (t *translation) texts(n *node, name string) []any {
+	out := []any{}
+	if n.kind != list {
+		t.fail(n, "", "%s is %s, not a list", name, n.kind)
+		return out
+	}
+	for i, item := range n.items {
+		if item.kind != text || slices.ContainsFunc(n.items[:i], func(o *node) bool { return o.text == item.text }) {
+			t.fail(item, "", "%s is not a list of texts, each once", name)
+			continue
+		}
+		out = append(out, item.text)
+	}
+	return out
+}
+
+// required leaves out what a request may not have: OpenAPI asks for readOnly properties in answers only.
+func (t *translation) required(m member) {
+	out := t.texts(m.value, "required")
+	t.out["required"] = slices.DeleteFunc(out, func(name any) bool { return t.readOnly[name.(string)] })
+}
+
+func (t *translation) dependent(m member) {
+	if m.value.kind != object {
+		t.want(m, "an object")
+		return
+	}
+	out := map[string]any{}
+	for _, c := range m.value.members {
+		out[c.name] = t.texts(c.value, m.name)
+	}
+	t.out[m.name] = out
+}
+
+func (t *translation) format(m member) {
+	switch {
+	case m.value.kind != text:
+		t.want(m, "a text")
+	case formats[m.value.text] != nil:
+		t.out["format"] = m.value.text
+	default:
+		t.s.l.warn(t.n, "schema.unknown_format", mistake.Nearest(m.value.text, formatNames()), "format %q is unknown and does nothing", m.value.text)
+	}
+}
+
+// pattern reports whether a pattern is judged. One that can't be is a mistake, unless that risk is accepted beside it.
+func (t *translation) pattern(at *node, written string, line, column int) bool {
+	p := t.s.pattern(written)
+	if p.err != nil {
+		if risk := t.n.get("x-gatehouse-accept-risk"); risk != nil && risk.kind == text && strings.TrimSpace(risk.text) != "" {
+			t.s.l.warn(t.n, "schema.pattern_not_judged", "", "pattern is not judged (%s): %s", p.err, risk.text)
+			return false
+		}
+		t.s.l.failAt(at, line, column, "x-gatehouse-accept-risk: why any value is acceptable here", "pattern can't be judged: %s", p.err)
+		return false
+	}
+	if !p.anchored {
+		t.s.l.warn(t.n, "schema.unanchored_pattern", "'^(?:"+written+")$'", "the pattern is not anchored: anything may stand around what it describes")
+	}
+	return true
+}
+
+// close refuses properties that nobody declares, unless the schema says something of them.
+func (t *translation) close() {
+	found := t.s.traitsOf(t.n, map[*node]bool{})
+	_, additional := t.out["additionalProperties"]
+	_, unevaluated := t.out["unevaluatedProperties"]
+	switch {
+	case additional || unevaluated:
+	case found.properties && len(t.s.inPlace(t.n)) == 0:
+		t.out["additionalProperties"] = false
+	case found.properties:
+		t.out["unevaluatedProperties"] = false
+	case !found.extra && !found.bounded:
+		t.s.l.warn(t.n, "body.free_form", "properties: {...}", "no property is declared: anything is admitted")
+	}
+}
+
+const schemaDialect = "https://json-schema.org/draft/2020-12/schema"
