@@ -60,7 +60,7 @@ func inflate(plain io.Reader, size int64, lim Limits) ([]byte, *Refusal) {
 	if size < lim.Bytes/lim.Ratio {
 		most, reason = size*lim.Ratio, codingRatio
 	}
-	decoded, refusal := readAll(plain, most)
+	decoded, refusal := readAll(plain, most, 4*size)
 	if refusal == nil {
 		return decoded, nil
 	}

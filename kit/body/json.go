@@ -124,10 +124,10 @@ func (r *jsonReader) word(w string) *Refusal {
 }
 
 func (r *jsonReader) array() (any, *Refusal) {
-	list := []any{}
 	if r.space(); r.take(']') {
-		return list, nil
+		return []any{}, nil
 	}
+	list := make([]any, 0, 4)
 	for {
 		value, refusal := r.value()
 		if refusal != nil {

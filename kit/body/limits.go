@@ -10,6 +10,7 @@ type Limits struct {
 	Params   int   // pairs of a form; default 256
 	Parts    int   // of a multipart body; default 100
 	Header   int   // bytes of the header of one part; default 4096
+	Declared int64 // Content-Length when it is known: a first guess at the buffer, not a bound
 	AllowNUL bool  // admit U+0000 in strings: servers written in C end a string there
 }
 

@@ -23,7 +23,7 @@ func Read(kind Kind, mediaParams map[string]string, coding string, r io.Reader, 
 	if kind == Empty {
 		lim.Bytes = 1
 	}
-	raw, refusal := readAll(r, lim.Bytes)
+	raw, refusal := readAll(r, lim.Bytes, lim.Declared)
 	if kind == Empty && (refusal != nil && refusal.Reason == bodyTooLarge || len(raw) > 0) {
 		return nil, refuse(bodyUnexpected, "a body where none is expected, or one without a media type")
 	}
@@ -57,12 +57,18 @@ func Read(kind Kind, mediaParams map[string]string, coding string, r io.Reader, 
 	return t, nil
 }
 
+// A buffer begins with the declared length, within these: a client that declares much and sends nothing costs little.
+const (
+	smallestBuffer = 2 << 10
+	largestGuess   = 64 << 10
+)
+
 // readAll reads up to most bytes and refuses a body that has more.
-func readAll(r io.Reader, most int64) ([]byte, *Refusal) {
+func readAll(r io.Reader, most, guess int64) ([]byte, *Refusal) {
 	if r == nil {
 		return nil, nil
 	}
-	buffer := make([]byte, 0, min(most+1, 2<<10))
+	buffer := make([]byte, 0, min(most+1, max(smallestBuffer, min(guess+1, largestGuess))))
 	for {
 		n, err := r.Read(buffer[len(buffer):min(int64(cap(buffer)), most+1)])
 		buffer = buffer[:len(buffer)+n]

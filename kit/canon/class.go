@@ -9,7 +9,8 @@ import (
 type class int
 
 const (
-	ordinary   class = iota // kept, may be repeated
+	unknown    class = iota // kept, may be repeated, when its name is well formed and no disguise of a known one
+	ordinary                // kept, may be repeated
 	singleton               // kept, may stand only once: two readers of a repeated one choose differently (B7)
 	bound                   // bound to the connection: removed
 	overriding              // would change method, target, caller or charset behind our back: removed and noted (B9)
@@ -20,10 +21,11 @@ const (
 	expect
 )
 
-// classOf knows fields by their canonical name.
+// classOf knows fields by their canonical name, so that a field it knows needs no look at its spelling.
 func classOf(name string) class {
 	switch name {
-	case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma":
+	case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma", "Priority", "Sec-Ch-Ua",
+		"Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform":
 		return ordinary
 	case "Authorization", "Content-Type", "Content-Encoding", "Content-Location", "Content-Range", "Content-Disposition",
 		"Origin", "Referer", "User-Agent", "From", "Date", "Max-Forwards",
@@ -76,7 +78,7 @@ func rareClassOf(name string) class {
 			return overriding
 		}
 	}
-	return ordinary
+	return unknown
 }
 
 // foldByte reads letters as one case and all that is neither letter nor digit as one sign, the way servers do that turn
@@ -110,5 +112,5 @@ func lookalike(name string) bool {
 		folded[i] = foldByte(name[i])
 	}
 	known := http.CanonicalHeaderKey(string(folded))
-	return known != name && classOf(known) != ordinary
+	return known != name && classOf(known) > ordinary
 }

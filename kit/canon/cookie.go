@@ -18,21 +18,30 @@ func (c *Request) readCookies(lines []string, limits Limits) *Refusal {
 		return refuse(cookieTooMany, "%d cookies, at most %d are read", count, limits.Cookies)
 	}
 	c.Cookies = make([]Pair, 0, count)
+	canonical := len(lines) == 1
 	for rest, more := line, true; more; {
 		var part string
 		part, rest, more = strings.Cut(rest, ";")
-		if part = strings.Trim(part, " \t"); part == "" {
+		if len(c.Cookies) > 0 {
+			var spaced bool
+			part, spaced = strings.CutPrefix(part, " ")
+			canonical = canonical && spaced
+		}
+		trimmed := strings.Trim(part, " \t")
+		canonical = canonical && len(trimmed) == len(part)
+		if trimmed == "" {
+			canonical = false
 			if !more && len(c.Cookies) > 0 {
 				break // a last semicolon says nothing
 			}
 			return refuse(cookieMalformed, "cookie %d is empty", len(c.Cookies)+1)
 		}
-		if refusal := c.addCookie(part); refusal != nil {
+		if refusal := c.addCookie(trimmed); refusal != nil {
 			return refusal
 		}
 	}
-	if written := EncodeCookies(c.Cookies); written != line || len(lines) > 1 {
-		c.Fields["Cookie"] = []string{written}
+	if !canonical {
+		c.Fields["Cookie"] = []string{EncodeCookies(c.Cookies)}
 	}
 	return nil
 }

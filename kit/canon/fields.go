@@ -42,8 +42,11 @@ func (c *Request) readFields(r *http.Request, opt *Options, limits Limits) *Refu
 
 // readField decides about one field.
 func (c *Request) readField(name string, values []string, r *http.Request, opt *Options, limits Limits) *Refusal {
-	if refusal := checkName(name); refusal != nil {
-		return refusal
+	kind := classOf(name)
+	if kind == unknown {
+		if refusal := checkName(name); refusal != nil {
+			return refusal
+		}
 	}
 	for _, v := range values {
 		if !isFieldValue(v) || c.Major != 1 && isPadded(v) {
@@ -56,7 +59,6 @@ func (c *Request) readField(name string, values []string, r *http.Request, opt *
 			return nil
 		}
 	}
-	kind := classOf(name)
 	if len(values) > 1 && c.standsOnce(kind) {
 		reason := fieldDuplicate
 		if kind == length {
@@ -65,7 +67,7 @@ func (c *Request) readField(name string, values []string, r *http.Request, opt *
 		return refuse(reason, "%s, %d times", name, len(values))
 	}
 	switch kind {
-	case ordinary:
+	case unknown:
 		if isOdd(name) && lookalike(name) {
 			c.remove(name)
 		}

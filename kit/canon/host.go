@@ -123,10 +123,15 @@ func areLabels(name string) bool {
 	if name == "" || len(name) > longestHost {
 		return false
 	}
-	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > longestLabel || label[0] == '-' || label[len(label)-1] == '-' {
+	start := 0
+	for i := 0; i <= len(name); i++ {
+		if i < len(name) && name[i] != '.' {
+			continue
+		}
+		if size := i - start; size == 0 || size > longestLabel || name[start] == '-' || name[i-1] == '-' {
 			return false
 		}
+		start = i + 1
 	}
 	return true
 }

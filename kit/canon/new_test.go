@@ -232,6 +232,20 @@ func TestUpgradeAndTrailers(t *testing.T) {
 	}
 }
 
+// TestCookieField: the field that is sent is always what was read.
+func TestCookieField(t *testing.T) {
+	for _, line := range []string{"a=1", "a=1; b=2", "a=1;b=2", "a=1;  b=2", "a=1 ; b=2", "a=1;\tb=2", "a=1;", "a=1; ", " a=1;b=2 ;"} {
+		r := overHTTP2("GET", "a.test", "/", nil)
+		r.ProtoMajor, r.Header = 1, http.Header{"Cookie": {line}}
+		c, refusal := New(r, "https", nil)
+		if refusal != nil {
+			t.Errorf("%q: %v", line, refusal)
+		} else if got := c.Fields["Cookie"]; len(got) != 1 || got[0] != EncodeCookies(c.Cookies) {
+			t.Errorf("%q: sent %q, read %q", line, got, c.Cookies)
+		}
+	}
+}
+
 // TestSent: what is sent from the canonical request has it as its canonical request (A22).
 func TestSent(t *testing.T) {
 	r := overHTTP1(t, "GET /%61/%e2%82%ac?x=%20&y HTTP/1.1", "Host: A.test:81", "Cookie: a=b;c=d")
