@@ -32,7 +32,7 @@ func TestWrongConfigurations(t *testing.T) {
 		write   string
 	}{
 		"balance with a typo":      {Config{Balance: "round_robbin"}, good, "balance", "round_robin"},
-		"unknown protocol":         {Config{Protocol: "http3"}, good, "protocol", "http2"},
+		"unknown protocol":         {Config{Protocol: "h2"}, good, "protocol", "h2c"},
 		"unknown probe":            {Config{Health: Health{Active: "ping"}}, good, "health.active", ""},
 		"probe path":               {Config{Health: Health{Path: "health"}}, good, "health.path", "/"},
 		"hash of nothing":          {Config{Balance: "hash"}, good, "hash_on", "hash_on: caller"},

@@ -33,6 +33,7 @@ func (t TLS) client(wrong *mistake.List, deps Deps) *tls.Config {
 	if _, err := load(); err != nil {
 		wrong.Add("tls.client_cert", "", "%s", err)
 	}
+	c.ClientSessionCache = nil // a resumed session would go on showing the certificate that it began with
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	return c
 }
