@@ -10,14 +10,14 @@ import (
 // Each kind of frame draws from an account of its own. Accounts fill with time and with useful work, up to a bound, so that a busy
 // gRPC connection may send many PINGs, a download many WINDOW_UPDATEs, and a flood on an idle connection ends at once.
 type FrameBudget struct {
-	Resets   int              // 150 streams cancelled before any of the answer was sent, by either side; refills in a minute, and by one for every answered stream
+	Resets   int              // 180 streams open or reset, by either side, before any of the answer was sent; must exceed the stream limit. A stream that is answered pays its place back and one more; the rest refills in a minute
 	Overhead int              // 200 frames of each other kind (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, CONTINUATION, unknown); refills in Window
 	Window   time.Duration    // 10 s
 	Now      func() time.Time // time.Now
 }
 
 func (b FrameBudget) withDefaults() FrameBudget {
-	b.Resets = orDefault(b.Resets, 150)
+	b.Resets = orDefault(b.Resets, 180)
 	b.Overhead = orDefault(b.Overhead, 200)
 	b.Window = orDefault(b.Window, 10*time.Second)
 	if b.Now == nil {
@@ -30,8 +30,8 @@ func (b FrameBudget) withDefaults() FrameBudget {
 type account int
 
 const (
-	accountResets account = iota // streams reset before they were answered (D1, D2)
-	accountLateReset
+	accountResets    account = iota // streams without an answer, open or reset (D1, D2): paid when opened, so nothing is counted late
+	accountLateReset                // RST_STREAM for streams that were answered
 	accountSettings
 	accountPing
 	accountPriority
@@ -44,7 +44,7 @@ const (
 
 // String is the word for the operator.
 func (a account) String() string {
-	return [...]string{"RST_STREAM before an answer", "RST_STREAM", "SETTINGS", "PING", "PRIORITY", "WINDOW_UPDATE", "DATA without data",
+	return [...]string{"HEADERS (streams that stay without an answer)", "RST_STREAM", "SETTINGS", "PING", "PRIORITY", "WINDOW_UPDATE", "DATA without data",
 		"CONTINUATION", "unknown"}[a]
 }
 
@@ -90,8 +90,13 @@ func (l *ledger) refill() {
 	step := resetsSpan / time.Duration(l.budget.Resets)
 	if n := min(l.budget.Resets, int(l.owed/step)); n > 0 {
 		l.owed %= step
-		l.balance[accountResets] = min(l.balance[accountResets]+n, l.budget.Resets)
+		l.payBack(n)
 	}
+}
+
+// payBack fills the account of unanswered streams, up to what the open ones leave of it.
+func (l *ledger) payBack(n int) {
+	l.balance[accountResets] = min(l.balance[accountResets]+n, l.budget.Resets-len(l.open))
 }
 
 // earn pays for work, up to the savings bound.
@@ -110,7 +115,7 @@ func (l *ledger) fromClient(f frame) *Refusal {
 	a := accountOther
 	switch f.kind {
 	case frameHeaders:
-		if f.stream > l.highest {
+		if f.stream > l.highest { // else it is a trailer section
 			l.highest = f.stream
 			l.open[f.stream] = struct{}{}
 			l.earn(accountPriority, perNewCalls)
@@ -118,6 +123,7 @@ func (l *ledger) fromClient(f frame) *Refusal {
 			l.earn(accountWindowUpdate, 2)
 			l.earn(accountContinuation, 2)
 			l.earn(accountLateReset, 1)
+			return l.charge(accountResets)
 		}
 		return nil
 	case frameData:
@@ -130,11 +136,11 @@ func (l *ledger) fromClient(f frame) *Refusal {
 		}
 		a = accountEmptyData
 	case frameReset:
-		a = accountLateReset
 		if _, unanswered := l.open[f.stream]; unanswered {
-			delete(l.open, f.stream)
-			a = accountResets
+			delete(l.open, f.stream) // paid and lost
+			return nil
 		}
+		a = accountLateReset
 	case frameSettings:
 		a = accountSettings
 	case framePing:
@@ -165,19 +171,23 @@ func (l *ledger) fromServer(f frame) *Refusal {
 	case framePing, frameSettings:
 		l.earn(accountPing, 1)
 	case frameReset:
-		delete(l.open, f.stream)
-		if f.first != [4]byte{} { // NO_ERROR follows an answer that did not need the rest of the request
-			return l.charge(accountResets)
+		if _, unanswered := l.open[f.stream]; unanswered {
+			delete(l.open, f.stream) // paid and lost
+		} else if f.first != [4]byte{} { // NO_ERROR follows an answer that did not need the rest of the request
+			return l.charge(accountLateReset)
 		}
 	}
 	return nil
 }
 
-// answered notes that a stream got some of its answer, and pays for it once that is complete.
+// answered notes that a stream got some of its answer, and rewards one that is complete.
 func (l *ledger) answered(f frame) {
-	delete(l.open, f.stream)
+	if _, unanswered := l.open[f.stream]; unanswered {
+		delete(l.open, f.stream)
+		l.payBack(1)
+	}
 	if f.ends() {
-		l.balance[accountResets] = min(l.balance[accountResets]+1, l.budget.Resets)
+		l.payBack(1)
 	}
 }
 

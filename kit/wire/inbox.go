@@ -48,5 +48,13 @@ func (in *inbox) grow(n int) []byte {
 // clear marks n more bytes as understood.
 func (in *inbox) clear(n int) { in.ok += n }
 
+// cut forgets what is not understood.
+func (in *inbox) cut() {
+	in.b = in.b[:in.ok]
+	if in.ready() == 0 {
+		in.drop()
+	}
+}
+
 // drop forgets everything and gives the memory back.
 func (in *inbox) drop() { *in = inbox{} }

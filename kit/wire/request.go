@@ -60,8 +60,8 @@ type RequestConn struct {
 type verdicts struct {
 	served int      // handler invocations
 	head   *Refusal // refusal that request number at stands for
+	body   *Refusal // refusal of the body of request number at
 	at     int
-	body   *Refusal // refusal of the body of the last request
 	closed bool
 }
 
@@ -92,6 +92,9 @@ func (c *RequestConn) Next() *Refusal {
 func (c *RequestConn) BodyRefusal() *Refusal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.verdicts.served < c.verdicts.at {
+		return nil
+	}
 	return c.verdicts.body
 }
 
@@ -144,8 +147,7 @@ func (c *RequestConn) step(p []byte) (n int, done bool, err error) {
 		}
 		return n, true, nil
 	case modeBroken:
-		c.setMode(modeDiscard)
-		return 0, true, c.BodyRefusal()
+		return 0, true, c.breakOff()
 	case modeDiscard:
 		return c.discard(p)
 	case modeWait:
@@ -171,17 +173,27 @@ func (c *RequestConn) setMode(m mode) {
 	c.mode = m
 }
 
+// breakOff gives the reason once; from then on the connection is at its end.
+func (c *RequestConn) breakOff() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mode = modeDiscard
+	return c.verdicts.body
+}
+
 // receive reads once from the client and understands what came. Bytes are read straight into p where nothing is held back: what is
 // understood of them is already in its place.
 func (c *RequestConn) receive(p []byte) (n int, done bool, err error) {
 	if c.inbox.open() > 0 {
+		if c.parser.more {
+			c.understand(0)
+			return 0, false, nil
+		}
 		n, err = c.await(c.inbox.room(readSize), len(p))
 		if n == 0 {
 			return 0, err != nil, err
 		}
-		clear, refusal := c.parser.advance(c.inbox.grow(n))
-		c.inbox.clear(clear)
-		c.understood(clear, refusal)
+		c.understand(n)
 		return 0, false, nil
 	}
 	p = p[:min(len(p), c.parser.appetite())]
@@ -195,6 +207,13 @@ func (c *RequestConn) receive(p []byte) (n int, done bool, err error) {
 	}
 	c.understood(clear, refusal)
 	return clear, clear > 0, nil
+}
+
+// understand looks at the inbox, into which n bytes were read.
+func (c *RequestConn) understand(n int) {
+	clear, refusal := c.parser.advance(c.inbox.grow(n))
+	c.inbox.clear(clear)
+	c.understood(clear, refusal)
 }
 
 // understood updates what the outcome of a read changes.
@@ -215,12 +234,12 @@ func (c *RequestConn) understood(clear int, refusal *Refusal) {
 
 // refused turns the connection to its end.
 func (c *RequestConn) refused(refusal *Refusal) {
-	c.inbox.drop()
+	c.inbox.cut()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.parser.stage == stageBody {
-		c.mode, c.verdicts.body = modeBroken, refusal
-		c.rest = maxDiscarded
+		c.mode, c.rest = modeBroken, 0
+		c.verdicts.body, c.verdicts.at = refusal, c.parser.heads
 		return
 	}
 	c.mode, c.verdicts.head, c.verdicts.at = modeSubstitute, refusal, c.parser.heads+1

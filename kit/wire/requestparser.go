@@ -39,6 +39,7 @@ type requestParser struct {
 	body   body
 	stage  stage
 	start  int  // where the current head begins, relative like the cursor
+	more   bool // advance stopped at the end of a message although bytes follow
 	last   bool // a request with Upgrade was handed on completely: what follows is not HTTP until the handler says so
 	heads  int  // heads handed on
 
@@ -59,8 +60,10 @@ func newRequestParser(limits Limits) requestParser {
 	return p
 }
 
-// advance understands as much of b as it can and returns how many leading bytes may be handed on. With a refusal, nothing behind
-// those bytes ever may. b must begin with the first byte not yet handed on, and hold all that was there the last time.
+// advance understands as much of b as it can, up to the end of one message, and returns how many leading bytes may be handed on. With
+// a refusal, nothing behind those bytes ever may. b must begin with the first byte not yet handed on, and hold all that was there the
+// last time. It stops at the end of a message because the engine reads ahead by one byte: were more handed on at once, an error in
+// the second body would be read while the first handler runs.
 func (p *requestParser) advance(b []byte) (clear int, refusal *Refusal) {
 	f := p.walk(b)
 	if f != nil {
@@ -72,6 +75,7 @@ func (p *requestParser) advance(b []byte) (clear int, refusal *Refusal) {
 }
 
 func (p *requestParser) walk(b []byte) *fault {
+	p.more = false
 	for !p.last {
 		switch p.stage {
 		case stageHead:
@@ -96,6 +100,8 @@ func (p *requestParser) walk(b []byte) *fault {
 			p.last = p.head.upgrade
 			p.stage, p.start = stageHead, p.at
 			p.head.reset()
+			p.more = p.at < len(b) && !p.last
+			return nil
 		}
 	}
 	return nil

@@ -72,6 +72,11 @@ func (c *ResponseConn) follow(b []byte) *Refusal {
 		b = c.unsent
 	}
 	clear, refusal := c.sent.advance(b)
+	for c.sent.more {
+		var n int
+		n, refusal = c.sent.advance(b[clear:])
+		clear += n
+	}
 	c.unsent = append(c.unsent[:0], b[clear:]...)
 	if refusal == nil {
 		return nil

@@ -84,7 +84,7 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		refusal := c.BodyRefusal()
 		g.record(seen{target: r.RequestURI, refusal: refusal})
 		var cause *Refusal
-		if refusal != nil && !errors.As(err, &cause) {
+		if refusal != nil && !errors.As(err, &cause) && !strings.Contains(err.Error(), "reading trailer") { // net/http masks those
 			err = fmt.Errorf("body error is not the refusal: %w", err)
 			refusal = &Refusal{Reason: err.Error(), Status: 500}
 		}
