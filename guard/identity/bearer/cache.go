@@ -64,8 +64,13 @@ func scopeOf(parts ...string) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
+// keyOf hashes the token on the stack where it fits, which most do.
 func keyOf(scope [sha256.Size]byte, token string) cacheKey {
-	return cacheKey{scope: scope, token: sha256.Sum256([]byte(token))}
+	var buffer [2 << 10]byte
+	if len(token) > len(buffer) {
+		return cacheKey{scope: scope, token: sha256.Sum256([]byte(token))}
+	}
+	return cacheKey{scope: scope, token: sha256.Sum256(buffer[:copy(buffer[:], token)])}
 }
 
 // get gives who the token stands for, if it was verified and nothing has changed since.

@@ -20,7 +20,6 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
-	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/go-jose/go-jose/v4"
 )
 
@@ -142,7 +141,7 @@ func read(r *Reader, token string) (*gate.Principal, bool, gate.Verdict) {
 }
 
 func readFields(r *Reader, fields http.Header) (*gate.Principal, bool, gate.Verdict) {
-	return r.Read(context.Background(), &gate.Exchange{Request: &canon.Request{Fields: fields}})
+	return r.Read(context.Background(), exchangeOf(fields))
 }
 
 // expect fails unless the token is refused with the reason, or accepted when it is "".
