@@ -1,0 +1,183 @@
+// Package rate bounds how often somebody may call: an address (one IPv4 address or one IPv6 /64, since that is what one
+// subscriber holds) before anything else is known, and a caller once the credential is verified. It stops password and
+// token guessing, scraping, and one client that takes the place of all others. A refused credential counts ten times.
+package rate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/throttled/throttled/v2"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+)
+
+// The reasons for which this guard denies.
+const (
+	ReasonAddress  gate.Reason = "rate.address"
+	ReasonCaller   gate.Reason = "rate.caller"
+	ReasonCounters gate.Reason = "rate.counters"
+)
+
+// Reasons lists them.
+func Reasons() []string {
+	return []string{string(ReasonAddress), string(ReasonCaller), string(ReasonCounters)}
+}
+
+// refusedCost is how many requests a refused credential counts as, beyond itself.
+const refusedCost = 9
+
+// Counters is where the numbers are kept: store/memory, or what nodes share.
+type Counters = throttled.GCRAStoreCtx
+
+// Config is the section guards.rate.
+type Config struct {
+	// For each client address: one IPv4 address or one IPv6 /64. Default 50/s burst 200.
+	PerAddress Quota `yaml:"per_address"`
+	// For each caller, over all addresses. Default 20/s burst 100.
+	PerCaller Quota `yaml:"per_caller"`
+}
+
+// Defaults are what holds where the section says nothing.
+func (c Config) Defaults() Config {
+	if c.PerAddress == (Quota{}) {
+		c.PerAddress = Quota{Count: 50, Per: time.Second, Burst: 200}
+	}
+	if c.PerCaller == (Quota{}) {
+		c.PerCaller = Quota{Count: 20, Per: time.Second, Burst: 100}
+	}
+	return c
+}
+
+// meter counts one kind of key against one quota.
+type meter struct {
+	kind    string // "address" or "caller", in fields that clients read
+	quota   Quota
+	policy  string
+	prefix  string // of keys: a changed quota starts a new count
+	limiter *throttled.GCRARateLimiterCtx
+	results *gate.Slot[throttled.RateLimitResult]
+}
+
+func newMeter(kind string, q Quota, c Counters) (meter, error) {
+	if c == nil {
+		return meter{}, errors.New("rate: no counters were given")
+	}
+	limiter, err := q.limiter(c)
+	return meter{
+		kind: kind, quota: q, limiter: limiter, prefix: kind + " " + q.String() + " ", results: gate.NewSlot[throttled.RateLimitResult](),
+		policy: fmt.Sprintf("%q;q=%d;w=%d", kind, q.Burst, q.window()),
+	}, err
+}
+
+// Quota is what holds for each address or caller.
+func (m *meter) Quota() Quota { return m.quota }
+
+// take counts cost requests against the key.
+func (m *meter) take(ctx context.Context, x *gate.Exchange, key string, reason gate.Reason) gate.Verdict {
+	limited, result, err := m.limiter.RateLimitCtx(ctx, m.prefix+key, 1)
+	if err != nil {
+		return gate.Deny(gate.Unavailable, ReasonCounters, "counters: %v", err)
+	}
+	m.results.Set(x, result)
+	if !limited {
+		return gate.Allow()
+	}
+	wait := strconv.Itoa(int(math.Ceil(max(result.RetryAfter.Seconds(), 1))))
+	return gate.Deny(gate.TooMany, reason, "this %s has used up %s", m.kind, m.quota).
+		At("guards.rate.per_"+m.kind).With("Retry-After", wait)
+}
+
+// tell adds what is left to the answer (RateLimit and RateLimit-Policy, draft-ietf-httpapi-ratelimit-headers-10).
+func (m *meter) tell(x *gate.Exchange, fields http.Header) {
+	result, ok := m.results.Get(x)
+	if !ok {
+		return
+	}
+	reset := int(math.Ceil(result.ResetAfter.Seconds()))
+	appendList(fields, "RateLimit-Policy", m.policy)
+	appendList(fields, "RateLimit", `"`+m.kind+`";r=`+strconv.Itoa(result.Remaining)+`;t=`+strconv.Itoa(reset))
+}
+
+func appendList(h http.Header, name, item string) {
+	name = http.CanonicalHeaderKey(name)
+	if old := h[name]; len(old) > 0 {
+		item = old[0] + ", " + item
+	}
+	h[name] = []string{item}
+}
+
+// Arrivals counts addresses, before anything else is known of a request.
+type Arrivals struct{ meter }
+
+// NewArrivals makes the guard.
+func NewArrivals(cfg Config, c Counters, _ func() time.Time) (*Arrivals, error) {
+	m, err := newMeter("address", cfg.Defaults().PerAddress, c)
+	return &Arrivals{m}, err
+}
+
+// Check denies an address that has used up its quota.
+func (g *Arrivals) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
+	return g.take(ctx, x, addressKey(x.Source.Client), ReasonAddress)
+}
+
+// Review tells the client what is left, instead of what a server behind says of its own limits.
+func (g *Arrivals) Review(_ context.Context, x *gate.Exchange, a *gate.Answer) gate.Verdict {
+	for name := range a.Fields {
+		if lower := strings.ToLower(name); lower == "ratelimit" || strings.HasPrefix(lower, "ratelimit-") || strings.HasPrefix(lower, "x-ratelimit-") {
+			delete(a.Fields, name)
+		}
+	}
+	g.tell(x, a.Fields)
+	return gate.Allow()
+}
+
+// Settle charges an address for a credential that was refused.
+func (g *Arrivals) Settle(x *gate.Exchange, o gate.Outcome) {
+	if o.Verdict.Code == gate.NoIdentity && x.Request != nil && x.Request.Fields.Get("Authorization") != "" {
+		_, _, _ = g.limiter.RateLimitCtx(context.Background(), g.prefix+addressKey(x.Source.Client), refusedCost) // counted as far as it can be
+	}
+}
+
+// addressKey is what one subscriber holds: an IPv4 address, or an IPv6 /64.
+func addressKey(a netip.Addr) string {
+	a = a.Unmap()
+	if a.Is6() {
+		if p, err := a.WithZone("").Prefix(64); err == nil {
+			a = p.Addr()
+		}
+	}
+	b := a.As16()
+	return string(b[:])
+}
+
+// Callers counts callers, once the credential is verified.
+type Callers struct{ meter }
+
+// NewCallers makes the guard.
+func NewCallers(cfg Config, _ *gate.API, c Counters, _ func() time.Time) (*Callers, error) {
+	m, err := newMeter("caller", cfg.Defaults().PerCaller, c)
+	return &Callers{m}, err
+}
+
+// Check denies a caller who has used up the quota. Without a credential only the address counts.
+func (g *Callers) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
+	p := x.Principal()
+	if p == nil {
+		return gate.Allow()
+	}
+	return g.take(ctx, x, p.Key(), ReasonCaller)
+}
+
+// Review tells the client what is left.
+func (g *Callers) Review(_ context.Context, x *gate.Exchange, a *gate.Answer) gate.Verdict {
+	g.tell(x, a.Fields)
+	return gate.Allow()
+}

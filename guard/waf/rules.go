@@ -1,0 +1,63 @@
+package waf
+
+import (
+	"fmt"
+	"sync"
+
+	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
+	"github.com/corazawaf/coraza/v3"
+)
+
+// directives configure the engine. Bodies come here only after they were read strictly and within the API's limits, so
+// the engine's own limit is only a second wall; nothing is written to disk and answers are not inspected. Methods and
+// media types are the contract's business and are therefore opened for each request to just what the contract admitted.
+const directives = `
+SecRuleEngine On
+SecRequestBodyAccess On
+SecRequestBodyLimit 134217728
+SecRequestBodyInMemoryLimit 134217728
+SecRequestBodyLimitAction Reject
+SecRequestBodyJsonDepthLimit 1024
+SecArgumentsLimit 100000
+SecResponseBodyAccess Off
+SecAuditEngine Off
+SecRxPreFilter On
+SecAction "id:100000,phase:1,pass,nolog,t:none,ctl:forceRequestBodyVariable=On"
+SecRule REQUEST_HEADERS:Content-Type "@rx ^(?:application(?:/soap\+|/)|text/)xml" "id:100001,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=XML"
+SecRule REQUEST_HEADERS:Content-Type "@rx ^application/(?:json|[a-z0-9.-]+[+]json)" "id:100002,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=JSON"
+SecRule REQBODY_ERROR "!@eq 0" "id:100003,phase:2,log,deny,status:400,t:none,msg:'Request body could not be parsed'"
+Include @crs-setup.conf.example
+SecAction "id:100010,phase:1,pass,nolog,t:none,setvar:tx.early_blocking=0,setvar:tx.enforce_bodyproc_urlencoded=0"
+Include @owasp_crs/*.conf
+`
+
+// Rules is the Core Rule Set, compiled once and shared by all APIs. The zero Rules is not usable; see Load.
+type Rules struct {
+	once   sync.Once
+	engine coraza.WAF
+	err    error
+}
+
+// Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
+func Load() *Rules {
+	r := new(Rules)
+	go r.compiled()
+	return r
+}
+
+// compiled waits until the rules are usable.
+func (r *Rules) compiled() (coraza.WAF, error) {
+	r.once.Do(func() {
+		r.engine, r.err = coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives))
+		if r.err != nil {
+			r.err = fmt.Errorf("compile the core rule set: %w", r.err)
+		}
+	})
+	return r.engine, r.err
+}
+
+// Ready waits until the rules are compiled, and tells why they cannot be.
+func (r *Rules) Ready() error {
+	_, err := r.compiled()
+	return err
+}

