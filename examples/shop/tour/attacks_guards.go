@@ -136,11 +136,15 @@ func amounts() []attack {
 	deep := `{"preferences":` + strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels+1)
 	return []attack{
 		{Hole: "ALL-11", Name: "a body of 2 MiB", Service: "orders", Guard: "limits", Expect: []int{413}, Effect: kept(1 << 20),
-			Write: one("mallory", "PATCH", "/shop/profile", blob(2<<20))},
+			Write: func(m message) ([][]byte, error) {
+				return one("mallory", "PATCH", "/shop/profile", blob(2<<20))(m)
+			}},
 		{Hole: "ALL-12", Name: "JSON 500 levels deep", Service: "orders", Guard: "limits", Expect: []int{400, 413}, Effect: kept(levels * 5),
 			Write: one("mallory", "PATCH", "/shop/profile", deep)},
 		{Hole: "ALL-10", Name: "8 MiB packed into 8 KiB", Service: "orders", Guard: "limits", Expect: []int{413, 400}, Effect: kept(1 << 20),
-			Write: one("mallory", "PATCH", "/shop/profile", packed(blob(8<<20)), "Content-Encoding: gzip")},
+			Write: func(m message) ([][]byte, error) {
+				return one("mallory", "PATCH", "/shop/profile", packed(blob(8<<20)), "Content-Encoding: gzip")(m)
+			}},
 		{Hole: "ORD-06", Name: "guess a gift coupon", Service: "orders", Guard: "rate", Expect: []int{429}, Workers: 8, Write: guesses,
 			Effect: func(o outcome) bool { return more(o, "orders", "credits", map[string]string{"code": "GIFT-0347"}) }},
 	}

@@ -56,7 +56,7 @@ func (g *stand) serve(t *testing.T) (address, ca string) {
 }
 
 // learn writes every message as the tour will.
-func (g *stand) learn(t *testing.T, host string) {
+func (g *stand) learn(t *testing.T, host string, only ...string) {
 	t.Helper()
 	g.known, g.passes = map[string]attack{}, map[string]bool{}
 	w, err := newTour(g.shop, nil, host, gatehouse{}, nil)
@@ -71,6 +71,9 @@ func (g *stand) learn(t *testing.T, host string) {
 		g.passes[string(raw)] = true
 	}
 	for _, a := range append(attacks(), open()...) {
+		if len(only) > 0 && !strings.Contains(only[0], a.Hole) {
+			continue
+		}
 		messages, err := a.Write(w.message)
 		if err != nil {
 			t.Fatal(err)
@@ -151,7 +154,11 @@ func walkWith(t *testing.T, g *stand, more ...string) (bool, record) {
 	t.Helper()
 	g.shop = start(t)
 	address, ca := g.serve(t)
-	g.learn(t, address)
+	if i := slices.Index(more, "--only"); i >= 0 {
+		g.learn(t, address, more[i+1])
+	} else {
+		g.learn(t, address)
+	}
 	dir := t.TempDir()
 	text, err := json.Marshal(g.shop)
 	if err != nil {
@@ -250,15 +257,79 @@ func TestCredits(t *testing.T) {
 		guard, words string
 		want         bool
 	}{
-		{"waf", "denied by waf: rule 942100", true},
-		{"waf", "denied by contract: pattern", false},
-		{"body", "denied by contract: body.duplicate_member", true},
-		{"limits", "denied by contract: body.depth", true},
-		{"access", "denied by identity: body.", false},
-		{"", "anything", true},
+		{"waf", "01J denied by waf: waf.score (attack)\n  why  rule 942100", true},
+		{"waf", "01J denied by contract: contract.pattern (invalid_input)\n  why  waf", false},
+		{"body", "01J denied by contract: body.duplicate_member (bad_request)", true},
+		{"limits", "01J denied by waf: body.depth (bad_request)", true},
+		{"limits", "01J denied by contract: coding.ratio (too_large)", true},
+		{"access", "01J denied by identity: body.depth (bad_request)", false},
+		{"access", "01J allowed", false},
+		{"access", "", false},
 	} {
 		if got := credits(c.guard, c.words); got != c.want {
 			t.Errorf("%q in %q: %v", c.guard, c.words, got)
+		}
+	}
+}
+
+// One line of the screen holds reason and detail; explain's own words stand in the JSON.
+func TestEssence(t *testing.T) {
+	words := "01J denied by access: access.role (not_allowed)\n  when        2026-01-01\n  why         none of the roles admin\n  rule        x\n"
+	if got, want := essence(words), "access.role: none of the roles admin"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := essence("something\n else"); got != "something else" {
+		t.Errorf("%q", got)
+	}
+}
+
+// The commands of the templates are run as they stand, without a shell, and asked again when an event is still on its way.
+func TestCommands(t *testing.T) {
+	g := gatehouse{token: "echo {user} {role} {scopes}", explain: "echo why {id}"}
+	got, err := g.tokens()("wendy")
+	if err != nil || got != "wendy customer --scope orders:read" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if words, err := g.words("01J;x"); err != nil || words != "why 01J;x\n" {
+		t.Errorf("%q, %v", words, err)
+	}
+	if _, err := g.tokens()("nobody"); err == nil {
+		t.Error("a token for nobody")
+	}
+	marker := filepath.Join(t.TempDir(), "there")
+	go func() { os.Mkdir(marker, 0o700) }()
+	if _, err := (gatehouse{explain: "ls {id}"}).words(marker); err != nil {
+		t.Errorf("did not ask again: %v", err)
+	}
+}
+
+// Lines fit the terminal, and color ends where they are cut.
+func TestCut(t *testing.T) {
+	s := screen{width: 40, color: true}
+	got := s.cut("plain " + s.paint("2", strings.Repeat("x", 60)))
+	if !strings.HasSuffix(got, "…\x1b[0m") || strings.Count(got, "x") != 29 {
+		t.Errorf("%q", got)
+	}
+	if s.width = 0; s.cut(strings.Repeat("x", 300)) != strings.Repeat("x", 300) {
+		t.Error("cut although the width is not known")
+	}
+}
+
+// Wrong uses say what to write instead.
+func TestWrongUse(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "addresses.json")
+	if err := os.WriteFile(list, []byte(`{"catalogue":"127.0.0.1:1"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"--shop":         nil,
+		"start the shop": {"--shop", "missing.json"},
+		"is not a URL":   {"--shop", list, "--gateway", "localhost"},
+		"no certificate": {"--shop", list, "--gateway", "https://localhost:1", "--ca", list},
+		"not defined":    {"--shop", list, "--gate", "https://localhost:1"},
+	} {
+		if _, err := run(args, os.Stdout); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", args, err, want)
 		}
 	}
 }

@@ -15,6 +15,9 @@ type screen struct {
 	width  int // 0: lines may be as long as they like
 	part   string
 	counts map[string]int // steps as claimed, per part; "wrong" counts the others
+
+	services []string            // of good requests that wait to be printed, in the order of their first
+	served   map[string][]string // their names
 }
 
 func newScreen(out *os.File, width int) *screen {
@@ -23,7 +26,7 @@ func newScreen(out *os.File, width int) *screen {
 	if !terminal {
 		width = 0
 	}
-	return &screen{out: out, color: terminal && os.Getenv("NO_COLOR") == "", width: width, counts: map[string]int{}}
+	return &screen{out: out, color: terminal && os.Getenv("NO_COLOR") == "", width: width, counts: map[string]int{}, served: map[string][]string{}}
 }
 
 func heading(part string) string {
@@ -31,51 +34,83 @@ func heading(part string) string {
 	case "good":
 		return "Good requests"
 	case "attack":
-		return "Attacks, the same bytes to the service and through the gateway"
+		return "Attacks, the same bytes to the service and to the gateway"
 	case "open":
 		return "Still open: the shape is right, only the meaning is wrong"
 	}
 	return "Every good request again"
 }
 
-// step prints one line.
+// step prints one line for an attack. Good requests that went well share a line for each service, at the end of their part.
 func (s *screen) step(t step) {
 	if t.Part != s.part {
+		s.flush()
 		s.part = t.Part
 		fmt.Fprintf(s.out, "\n%s\n", s.paint("1", heading(t.Part)))
 	}
-	mark := s.paint("32", "✓")
-	if t.Part == "open" {
-		mark = s.paint("33", "○")
+	if t.Claimed {
+		s.counts[t.Part]++
+	} else {
+		s.counts["wrong"]++
+	}
+	if !strings.HasPrefix(t.Part, "good") {
+		s.print(s.mark(t), s.attack(t))
+		return
 	}
 	if !t.Claimed {
-		mark = s.paint("31", "✗")
-		s.counts["wrong"]++
-	} else {
-		s.counts[t.Part]++
+		s.print(s.mark(t), fmt.Sprintf("%-10s %s: %s", t.Service, t.Name, s.paint("31", t.Note)))
+		return
 	}
-	line := fmt.Sprintf("%-6s  %-33s", t.Hole, t.Name)
-	if strings.HasPrefix(t.Part, "good") {
-		line = fmt.Sprintf("%-24s %-10s", t.Name, t.Service)
+	if _, seen := s.served[t.Service]; !seen {
+		s.services = append(s.services, t.Service)
 	}
+	s.served[t.Service] = append(s.served[t.Service], t.Name)
+}
+
+// flush prints the good requests that are waiting.
+func (s *screen) flush() {
+	for _, service := range s.services {
+		names := s.served[service]
+		s.print(s.paint("32", "✓"), fmt.Sprintf("%-10s %2d  %s", service, len(names), s.paint("2", strings.Join(names, " · "))))
+	}
+	s.services, s.served = nil, map[string][]string{}
+}
+
+func (s *screen) print(mark, line string) {
+	fmt.Fprintln(s.out, " "+mark+" "+s.cut(strings.TrimRight(line, " ")))
+}
+
+func (s *screen) mark(t step) string {
+	switch {
+	case !t.Claimed:
+		return s.paint("31", "✗")
+	case t.Part == "open":
+		return s.paint("33", "○")
+	case t.Note != "":
+		return s.paint("33", "-")
+	}
+	return s.paint("32", "✓")
+}
+
+func (s *screen) attack(t step) string {
+	line := fmt.Sprintf("%-6s  %-34s", t.Hole, t.Name)
 	if t.Direct != nil {
 		line += fmt.Sprintf("  service %3d %-4s", t.Direct.Status, effect(t.Direct))
 	}
 	if t.Gateway != nil {
-		line += fmt.Sprintf("  gateway %3d %s", t.Gateway.Status, s.verdict(t))
+		line += fmt.Sprintf("  gateway %3d %s", t.Gateway.Status, verdict(t))
 	}
-	if t.Note != "" {
-		line += "  " + s.paint("31", t.Note)
-	} else if t.Words != "" {
-		line += "  " + s.paint("2", oneLine(t.Words))
+	switch {
+	case t.Note != "":
+		return line + "  " + s.paint("33", t.Note)
+	case t.Words != "":
+		return line + "  " + s.paint("2", essence(t.Words))
 	}
-	fmt.Fprintln(s.out, " "+mark+" "+s.cut(strings.TrimRight(line, " ")))
+	return line
 }
 
-func (s *screen) verdict(t step) string {
+func verdict(t step) string {
 	switch {
-	case strings.HasPrefix(t.Part, "good"):
-		return ""
 	case t.Gateway.Effect:
 		return "works"
 	case t.Gateway.Status < 400:
@@ -89,6 +124,23 @@ func effect(s *side) string {
 		return "done"
 	}
 	return "-"
+}
+
+// essence takes from explain's lines what a reader of one line needs: the reason, and why.
+func essence(words string) string {
+	_, decided, found := strings.Cut(words, "denied by ")
+	if !found {
+		return oneLine(words)
+	}
+	decided, _, _ = strings.Cut(decided, "\n")
+	_, reason, _ := strings.Cut(decided, ": ")
+	reason, _, _ = strings.Cut(reason, " (")
+	for line := range strings.Lines(words) {
+		if label, why, _ := strings.Cut(strings.TrimSpace(line), " "); label == "why" {
+			return reason + ": " + oneLine(why)
+		}
+	}
+	return reason
 }
 
 // oneLine takes what explain prints and leaves the words, without its layout.
@@ -130,6 +182,7 @@ func (s *screen) paint(code, text string) string {
 
 // end prints the sum.
 func (s *screen) end() {
+	s.flush()
 	c := s.counts
 	sum := fmt.Sprintf("%d good requests served, twice · %d attacks as claimed · %d holes still open, as said", c["good again"], c["attack"], c["open"])
 	if c["wrong"] > 0 {

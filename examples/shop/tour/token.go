@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"time"
 )
 
 // person is someone who holds a token.
@@ -88,12 +89,18 @@ func (g gatehouse) run(template string, fill map[string][]string) (string, error
 	return out.String(), nil
 }
 
-// words asks what a denial was for.
-func (g gatehouse) words(event string) (string, error) {
+// words asks what a denial was for. The event may still be on its way to the file, so a first refusal is not believed.
+func (g gatehouse) words(event string) (words string, err error) {
 	if g.explain == "" || event == "" {
 		return "", nil
 	}
-	return g.run(g.explain, map[string][]string{"{id}": {event}})
+	for range 20 {
+		if words, err = g.run(g.explain, map[string][]string{"{id}": {event}}); err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return words, err
 }
 
 // unsigned makes a token that nobody signed.

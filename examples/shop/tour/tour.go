@@ -165,7 +165,7 @@ func (t tour) attack(part string, a attack) (step, error) {
 	switch s.Words, err = t.gatehouse.words(s.Gateway.Event); {
 	case err != nil:
 		s.Note = err.Error()
-	case s.Note == "" && s.Words != "" && !credits(a.Guard, s.Words):
+	case s.Note == "" && s.Words != "" && a.Guard != t.without && !credits(a.Guard, s.Words):
 		s.Note = "credited to " + a.Guard + ", but explained as: " + oneLine(s.Words)
 	}
 	s.Claimed = s.Note == ""
@@ -204,13 +204,17 @@ func (t tour) strikePatiently(at target, a attack, messages [][]byte) (seen *sid
 	return seen, o, err
 }
 
-// credits tells whether the words of explain name the guard. What a body may be is decided while the first guard that needs
-// it reads it; then the reason says so.
+// credits tells whether the words of explain name the guard. A body is read, within the limits, when the first guard needs
+// it: then that guard is named, and the reason tells that the body was the matter.
 func credits(guard, words string) bool {
-	if guard == "" || strings.Contains(words, guard) {
-		return true
+	_, decided, found := strings.Cut(words, "denied by ")
+	if guard == "" || !found {
+		return guard == ""
 	}
-	return (guard == "body" || guard == "limits") && strings.Contains(words, "body.")
+	by, rest, _ := strings.Cut(decided, ":")
+	reason := strings.TrimSpace(rest)
+	aboutBody := strings.HasPrefix(reason, "body.") || strings.HasPrefix(reason, "coding.")
+	return by == guard || aboutBody && (guard == "body" || guard == "limits")
 }
 
 // judge says what of the claim is not true; "" when all is.
