@@ -24,7 +24,7 @@ import (
 type Deps struct {
 	Handler     http.Handler     // serves every request; asks conn.From for what the socket knows
 	Now         func() time.Time // for certificates and heads; socket deadlines follow the system's clock
-	Random      io.Reader        // for the development CA. Default: crypto/rand
+	Rand        io.Reader        // for the development CA. Default: crypto/rand
 	Log         *slog.Logger     // Default: nothing is logged
 	Report      func(Incident)   // called for every incident, from many goroutines; must not wait. Default: forgotten
 	StateDir    string           // private directory for the development CA and ACME
@@ -78,8 +78,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Handler == nil || deps.Now == nil {
 		return nil, errors.New("listen needs a handler and a clock")
 	}
-	if deps.Random == nil {
-		deps.Random = rand.Reader
+	if deps.Rand == nil {
+		deps.Rand = rand.Reader
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
@@ -121,7 +121,7 @@ func (s *Server) prepare(cfg Config) (*settings, error) {
 		list = append(list, mistakes...)
 		set.certs, set.stamps = shelf{loaded}, loaded.stamps
 	} else if cfg.ACME == nil && cfg.secure() && s.deps.Development && len(list) == 0 {
-		ca, err := devca.Open(filepath.Join(s.deps.StateDir, "devca"), s.deps.Now, s.deps.Random)
+		ca, err := devca.Open(filepath.Join(s.deps.StateDir, "devca"), s.deps.Now, s.deps.Rand)
 		list.Under("certificates", err)
 		set.certs = shelf{development{ca}}
 	}
