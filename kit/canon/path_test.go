@@ -1,7 +1,9 @@
 package canon
 
 import (
+	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -87,37 +89,64 @@ func FuzzPath(f *testing.F) {
 	for _, s := range []string{"/", "/a/b", "/%61dmin/", "/%2561", "/a%2fb", "/..", "/a;b", "/%c3%a9/x", "/[x]", "/a%20+b", "/%zz", "/\xff", "/a//b"} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, in string) {
-		path, segments, refusal := Path(in)
-		if refusal != nil {
-			return
+	f.Fuzz(func(t *testing.T, in string) { checkPath(t, in) })
+}
+
+// TestPathProperty is A22 with a million paths made of the pieces that attacks are made of.
+func TestPathProperty(t *testing.T) {
+	pieces := []string{"/", "/", "/", "/", "a", "admin", "7", "%61", "%4a", "%4A", "%2561", "%252e", "..", ".", "%2e", "%2f", "%2F", "%252f", "%5c", "\\", ";x=1", "%3b",
+		"%c3%a9", "%c0%ae", "%ff", "%00", "%7f", "%20", "+", "%2b", "~", "%7E", ",", "%2C", "@", ":", "&", "=", "%3F", "%23", "#", "?", "[", "|", "%", "%zz", "é", "$", "'"}
+	const seed = 20260822
+	random := rand.New(rand.NewPCG(seed, 22))
+	accepted := 0
+	var in strings.Builder
+	for range 1_000_000 {
+		in.Reset()
+		in.WriteByte('/')
+		for range random.IntN(7) {
+			in.WriteString(pieces[random.IntN(len(pieces))])
 		}
-		again, sameSegments, refusal := Path(path)
-		if refusal != nil || again != path || strings.Join(sameSegments, "\x00") != strings.Join(segments, "\x00") {
-			t.Fatalf("%q: canonical %q is not its own canonical form: %q %v", in, path, again, refusal)
+		if checkPath(t, in.String()) {
+			accepted++
 		}
-		u, err := url.ParseRequestURI(path)
-		if err != nil || u.RawQuery != "" || u.ForceQuery || u.Host != "" || u.Fragment != "" {
-			t.Fatalf("%q: net/url reads %q as %+v, %v", in, path, u, err)
+	}
+	if accepted < 100_000 {
+		t.Errorf("seed %d: only %d paths of a million were accepted, the property says too little", seed, accepted)
+	}
+}
+
+// checkPath: what was matched is what net/url reads from the bytes that are sent.
+func checkPath(t *testing.T, in string) (accepted bool) {
+	path, segments, refusal := Path(in)
+	if refusal != nil {
+		return false
+	}
+	again, sameSegments, refusal := Path(path)
+	if refusal != nil || again != path || !slices.Equal(sameSegments, segments) {
+		t.Fatalf("%q: canonical %q is not its own canonical form: %q %v", in, path, again, refusal)
+	}
+	u, err := url.ParseRequestURI(path)
+	if err != nil || u.RawQuery != "" || u.ForceQuery || u.Host != "" || u.Fragment != "" {
+		t.Fatalf("%q: net/url reads %q as %+v, %v", in, path, u, err)
+	}
+	if u.Path != "/"+strings.Join(segments, "/") {
+		t.Fatalf("%q: net/url decodes %q to %q, matched were %q", in, path, u.Path, segments)
+	}
+	if out := (&url.URL{Path: u.Path, RawPath: path}).EscapedPath(); out != path {
+		t.Fatalf("%q: net/url would send %q for %q", in, out, path)
+	}
+	if u.JoinPath().EscapedPath() != path {
+		t.Fatalf("%q: cleaning changes %q", in, path)
+	}
+	spelled := make([]byte, 0, len(path))
+	for i, s := range segments {
+		if !utf8.ValidString(s) || s == "." || s == ".." || s == "" && i < len(segments)-1 || strings.ContainsAny(s, "/\\;\x00") {
+			t.Fatalf("%q: segment %q", in, s)
 		}
-		if u.Path != "/"+strings.Join(segments, "/") {
-			t.Fatalf("%q: net/url decodes %q to %q, matched were %q", in, path, u.Path, segments)
-		}
-		if out := (&url.URL{Path: u.Path, RawPath: path}).EscapedPath(); out != path {
-			t.Fatalf("%q: net/url would send %q for %q", in, out, path)
-		}
-		if u.JoinPath().EscapedPath() != path {
-			t.Fatalf("%q: cleaning changes %q", in, path)
-		}
-		var encoded strings.Builder
-		for i, s := range segments {
-			if !utf8.ValidString(s) || s == "." || s == ".." || s == "" && i < len(segments)-1 || strings.ContainsAny(s, "/\\;\x00") {
-				t.Fatalf("%q: segment %q", in, s)
-			}
-			encoded.WriteString("/" + EncodeSegment(s))
-		}
-		if encoded.String() != path {
-			t.Fatalf("%q: segments write %q, path is %q", in, encoded.String(), path)
-		}
-	})
+		spelled = append(append(spelled, '/'), EncodeSegment(s)...)
+	}
+	if string(spelled) != path {
+		t.Fatalf("%q: segments write %q, path is %q", in, spelled, path)
+	}
+	return true
 }
