@@ -118,7 +118,7 @@ func TestEjector(t *testing.T) {
 func TestBreakerOfAPool(t *testing.T) {
 	f := newFaulty(t)
 	f.mode.Store("503")
-	cfg := quick()
+	cfg := calm()
 	cfg.Breaker = Breaker{OpenFor: 50 * time.Millisecond, MinRequests: 10}
 	p := pool(t, cfg, Deps{}, f.url())
 	for range 10 {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,15 +53,20 @@ func load(t *testing.T, p *Pool, method string, length time.Duration, faults fun
 
 // One server lives, the two others do their worst one after the other (H13, H15).
 func TestIdempotentRequestsLoseNoneWhileOneServerLives(t *testing.T) {
-	for balance, method := range map[string]string{"power_of_two": "GET", "round_robin": "PUT"} {
+	for _, c := range []struct{ balance, method, protocol string }{
+		{"power_of_two", "GET", "http1"}, {"round_robin", "PUT", "http1"}, {"power_of_two", "PUT", "h2c"},
+	} {
 		for _, mode := range []string{"killed", "restarted", "hung", "slow", "503", "reset", "reset in head"} {
-			t.Run(balance+"/"+method+"/"+mode, func(t *testing.T) {
+			if c.protocol == "h2c" && strings.HasPrefix(mode, "reset") {
+				continue // the faulty server says these in HTTP/1.1
+			}
+			t.Run(c.balance+"/"+c.method+"/"+c.protocol+"/"+mode, func(t *testing.T) {
 				t.Parallel()
-				a, b, c := newFaulty(t), newFaulty(t), newFaulty(t)
-				cfg := quick()
-				cfg.Balance = balance
-				p := pool(t, cfg, Deps{}, a.url(), b.url(), c.url())
-				got := load(t, p, method, 700*time.Millisecond, func() {
+				a, b, lives := newFaulty(t), newFaulty(t), newFaulty(t)
+				cfg := calm()
+				cfg.Balance, cfg.Protocol, cfg.Timeouts.FirstByte = c.balance, c.protocol, time.Second
+				p := pool(t, cfg, Deps{}, a.url(), b.url(), lives.url())
+				got := load(t, p, c.method, 500*time.Millisecond, func() {
 					for _, f := range []*faulty{a, b} {
 						fail(t, f, mode)
 						time.Sleep(100 * time.Millisecond)
@@ -69,7 +75,7 @@ func TestIdempotentRequestsLoseNoneWhileOneServerLives(t *testing.T) {
 				if got.lost.Load() > 0 {
 					t.Errorf("lost %d of %d: %v; %+v", got.lost.Load(), got.sent.Load(), got.errors, p.State())
 				}
-				reached := a.count.Load() + b.count.Load() + c.count.Load()
+				reached := a.count.Load() + b.count.Load() + lives.count.Load()
 				if most := got.sent.Load()*110/100 + 50; reached > most {
 					t.Errorf("%d requests became %d at the servers, more than %d (H15)", got.sent.Load(), reached, most)
 				}
@@ -93,12 +99,18 @@ func fail(t *testing.T, f *faulty, mode string) {
 
 // A POST is never sent twice, whatever the servers do, though it could be: its body is in memory.
 func TestPostIsNeverSentTwice(t *testing.T) {
-	for _, mode := range []string{"killed", "restarted", "hung", "slow", "503", "reset", "reset in head", "reset after head", "garbage"} {
-		t.Run(mode, func(t *testing.T) {
+	for _, mode := range []string{"killed", "restarted", "hung", "slow", "503", "reset", "reset in head", "reset after head", "garbage", "killed h2c", "restarted h2c"} {
+		mode, h2c := strings.CutSuffix(mode, " h2c")
+		t.Run(fmt.Sprintf("%s/h2c=%v", mode, h2c), func(t *testing.T) {
 			t.Parallel()
 			a, b, c := newFaulty(t), newFaulty(t), newFaulty(t)
-			p := pool(t, quick(), Deps{}, a.url(), b.url(), c.url())
-			got := load(t, p, "POST", 700*time.Millisecond, func() {
+			cfg := calm()
+			cfg.Timeouts.FirstByte = time.Second
+			if h2c {
+				cfg.Protocol = "h2c"
+			}
+			p := pool(t, cfg, Deps{}, a.url(), b.url(), c.url())
+			got := load(t, p, "POST", 500*time.Millisecond, func() {
 				fail(t, a, mode)
 				time.Sleep(100 * time.Millisecond)
 				fail(t, b, mode)
@@ -106,7 +118,7 @@ func TestPostIsNeverSentTwice(t *testing.T) {
 			if again := twice(a, b, c); len(again) > 0 {
 				t.Errorf("sent more than once: %v", again)
 			}
-			if got.sent.Load() < 100 || got.lost.Load() > got.sent.Load()/2 {
+			if got.sent.Load() < 50 || got.lost.Load() > got.sent.Load()/2 {
 				t.Errorf("lost %d of %d: %v", got.lost.Load(), got.sent.Load(), got.errors)
 			}
 		})
@@ -119,10 +131,12 @@ func TestRetryStorm(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			a, b, c := newFaulty(t), newFaulty(t), newFaulty(t)
-			cfg := quick()
+			cfg := calm()
 			cfg.Retry.Burst = 10
 			cfg.Breaker.MinRequests = 1 << 30 // the breaker would end the storm by itself
-			cfg.Timeouts.FirstByte = 20 * time.Millisecond
+			if mode == "hung" {
+				cfg.Timeouts.FirstByte = 20 * time.Millisecond
+			}
 			p := pool(t, cfg, Deps{}, a.url(), b.url(), c.url())
 			for _, f := range []*faulty{a, b, c} {
 				f.mode.Store(mode)
@@ -147,7 +161,7 @@ func TestBrokenBodyIsNeverRetried(t *testing.T) {
 	for _, mode := range []string{"reset after head", "reset in chunk"} {
 		t.Run(mode, func(t *testing.T) {
 			a, b := newFaulty(t), newFaulty(t)
-			p := pool(t, quick(), Deps{}, a.url(), b.url())
+			p := pool(t, calm(), Deps{}, a.url(), b.url())
 			a.mode.Store(mode)
 			b.mode.Store(mode)
 			for i := range 20 {
@@ -175,7 +189,7 @@ func TestBrokenBodyIsNeverRetried(t *testing.T) {
 // A kept connection that the server has ended meanwhile costs nobody an error, nor a POST its only sending.
 func TestHalfDeadConnections(t *testing.T) {
 	f := newFaulty(t)
-	p := pool(t, quick(), Deps{}, f.url())
+	p := pool(t, calm(), Deps{}, f.url())
 	for _, method := range []string{"GET", "POST", "POST", "GET"} {
 		var body any
 		if method == "POST" {

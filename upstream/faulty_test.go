@@ -40,7 +40,9 @@ func newFaulty(t testing.TB) *faulty {
 func (f *faulty) url() string { return "http://" + f.address }
 
 func (f *faulty) run(l net.Listener) {
-	s := &http.Server{Handler: f}
+	s := &http.Server{Handler: f, Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
 	f.mu.Lock()
 	f.server = s
 	f.mu.Unlock()

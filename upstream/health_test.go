@@ -24,7 +24,7 @@ func TestActiveHealth(t *testing.T) {
 	for _, active := range []string{"tcp", "http"} {
 		t.Run(active, func(t *testing.T) {
 			a, b := newFaulty(t), newFaulty(t)
-			cfg := quick()
+			cfg := calm()
 			cfg.Health = Health{Active: active, Path: "/health", Interval: 10 * time.Millisecond, Timeout: 100 * time.Millisecond}
 			p := pool(t, cfg, Deps{}, a.url(), b.url())
 			if active == "http" {
@@ -51,7 +51,7 @@ func TestActiveHealth(t *testing.T) {
 // When every server is believed down all are tried: belief may be wrong.
 func TestAllDownIsNotNone(t *testing.T) {
 	f := newFaulty(t)
-	p := pool(t, quick(), Deps{}, f.url())
+	p := pool(t, calm(), Deps{}, f.url())
 	p.servers[0].ejector.down.Store(true)
 	if status, _, _, err := send(p, get(t, "/"), Call{}); status != 200 || err != nil {
 		t.Fatal(status, err)
@@ -68,9 +68,8 @@ func TestMaxConnections(t *testing.T) {
 		<-release
 		inside.Add(-1)
 	}
-	cfg := quick()
+	cfg := calm()
 	cfg.MaxConnections = 2
-	cfg.Timeouts.FirstByte = 5 * time.Second
 	p := pool(t, cfg, Deps{}, serve(t, h), serve(t, h))
 	out := make(chan string, 9)
 	for range 9 {
@@ -99,7 +98,7 @@ func TestMaxConnections(t *testing.T) {
 func TestClose(t *testing.T) {
 	for _, proto := range []string{"http1", "h2c"} {
 		t.Run(proto, func(t *testing.T) {
-			cfg := quick()
+			cfg := calm()
 			cfg.Protocol = proto
 			cfg.Health = Health{Interval: time.Millisecond}
 			next := make(chan struct{})
@@ -132,7 +131,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestUnusedConnectionsAreClosed(t *testing.T) {
-	cfg := quick()
+	cfg := calm()
 	cfg.Timeouts.KeepAlive = 100 * time.Millisecond
 	p := pool(t, cfg, Deps{}, serve(t, func(http.ResponseWriter, *http.Request) {}))
 	if _, _, _, err := send(p, get(t, "/"), idempotent); err != nil {

@@ -50,7 +50,7 @@ func TestRefusedAnswers(t *testing.T) {
 		"status 099":            {"HTTP/1.1 099 Odd\r\n\r\n", ReasonRefusedResponse},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := pool(t, quick(), Deps{}, raw(t, talker(func(*http.Request, int) string { return c.answer })))
+			p := pool(t, calm(), Deps{}, raw(t, talker(func(*http.Request, int) string { return c.answer })))
 			_, _, report, err := send(p, get(t, "/"), idempotent)
 			if reasonOf(err) != c.reason || report.Attempts != 1 {
 				t.Fatalf("%v after %d attempts, want %s", err, report.Attempts, c.reason)
@@ -64,7 +64,7 @@ func TestRefusedAnswers(t *testing.T) {
 
 // C15: a few informational answers are skipped.
 func TestInformationalAnswersAreSkipped(t *testing.T) {
-	p := pool(t, quick(), Deps{}, raw(t, talker(func(*http.Request, int) string {
+	p := pool(t, calm(), Deps{}, raw(t, talker(func(*http.Request, int) string {
 		return strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", maxInformational) + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	})))
 	for range 2 {
@@ -91,7 +91,7 @@ func TestTimeouts(t *testing.T) {
 		}
 	}
 	never := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
-	deaf := func(c net.Conn) { time.Sleep(3 * time.Second) }
+	deaf := func(c net.Conn) { time.Sleep(4 * time.Second) }
 	const body = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 	for name, c := range map[string]struct {
 		talk func(net.Conn)
@@ -108,10 +108,10 @@ func TestTimeouts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := pool(t, quick(), Deps{}, raw(t, c.talk))
+			p := pool(t, hasty(), Deps{}, raw(t, c.talk))
 			start := time.Now()
 			_, _, _, err := send(p, request(t, "POST", "/", c.send), Call{})
-			if took := time.Since(start); reasonOf(err) != ReasonTimeout || took > 2*time.Second {
+			if took := time.Since(start); reasonOf(err) != ReasonTimeout || took > 3*time.Second {
 				t.Fatalf("%v after %s", err, took)
 			}
 			if s := p.State()[0]; s.Failures != 1 || s.Busy != 0 {
@@ -130,7 +130,7 @@ func TestStreamMayPause(t *testing.T) {
 	for _, proto := range []string{"http1", "h2c"} {
 		t.Run(proto, func(t *testing.T) {
 			t.Parallel()
-			cfg := quick()
+			cfg := calm()
 			cfg.Protocol, cfg.Timeouts.Idle = proto, 50*time.Millisecond
 			p := pool(t, cfg, Deps{}, serveProtocol(t, proto, func(w http.ResponseWriter, r *http.Request) {
 				fmt.Fprint(w, "a")
@@ -151,7 +151,7 @@ func TestStreamMayPause(t *testing.T) {
 // H13: a body of any size passes through without being kept.
 func TestLargeBodiesAreNotCollected(t *testing.T) {
 	const size = 256 << 20
-	p := pool(t, quick(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	p := pool(t, calm(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		w.Header().Set("X-Got", fmt.Sprint(n))
 		_, _ = io.CopyN(w, zeros{}, size)
@@ -177,7 +177,7 @@ func TestLargeBodiesAreNotCollected(t *testing.T) {
 func TestClientLeaves(t *testing.T) {
 	gone := make(chan struct{})
 	var once atomic.Bool
-	p := pool(t, quick(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	p := pool(t, calm(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		if once.CompareAndSwap(false, true) {
 			close(gone)
@@ -204,7 +204,7 @@ func TestBrokenRequestBody(t *testing.T) {
 	for _, proto := range []string{"http1", "h2c"} {
 		t.Run(proto, func(t *testing.T) {
 			var whole atomic.Int64
-			cfg := quick()
+			cfg := calm()
 			cfg.Protocol = proto
 			p := pool(t, cfg, Deps{}, serveProtocol(t, proto, func(w http.ResponseWriter, r *http.Request) {
 				if _, err := io.Copy(io.Discard, r.Body); err == nil {
@@ -265,7 +265,7 @@ func TestUnsendable(t *testing.T) {
 	} {
 		for _, proto := range []string{"http1", "h2c"} {
 			t.Run(proto+"/"+name, func(t *testing.T) {
-				cfg := quick()
+				cfg := calm()
 				cfg.Protocol = proto
 				p := pool(t, cfg, Deps{}, serveProtocol(t, proto, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }))
 				r := get(t, "/")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,12 +128,6 @@ func (h *http1) connectFault(ctx context.Context, step string, err error) *Error
 	e := classify(ctx, fmt.Sprintf("%s to %s", step, h.target.host), err)
 	if e.Reason == ReasonReset || e.Reason == ReasonRefusedResponse {
 		e.Reason = ReasonConnect
-	}
-	if e.Reason == ReasonClientGone || e.blameless || ctx.Err() != nil {
-		return e
-	}
-	if strings.Contains(err.Error(), "deadline exceeded") || strings.Contains(err.Error(), "i/o timeout") {
-		e.Reason, e.Status = ReasonTimeout, statusOf(ReasonTimeout)
 	}
 	return e
 }

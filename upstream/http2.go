@@ -44,8 +44,8 @@ func newHTTP2(t target, cfg Config, secure *tls.Config, deps Deps) *http2 {
 		IdleConnTimeout:        cfg.Timeouts.KeepAlive,
 		MaxResponseHeaderBytes: int64(cfg.MaxResponseHead),
 		HTTP2: &http.HTTP2Config{
-			SendPingTimeout:  cfg.Timeouts.Idle / 4,
-			PingTimeout:      cfg.Timeouts.Idle / 4,
+			SendPingTimeout:  max(cfg.Timeouts.Idle/4, time.Second), // a connection that says nothing is asked
+			PingTimeout:      max(cfg.Timeouts.Idle/4, time.Second), // and given up without an answer
 			WriteByteTimeout: cfg.Timeouts.Idle,
 		},
 	}

@@ -15,7 +15,7 @@ import (
 
 // C13: a server that answers before it has read the body. What is left of the body is not the next request.
 func TestEarlyAnswerEndsTheConnection(t *testing.T) {
-	p := pool(t, quick(), Deps{}, raw(t, func(c net.Conn) {
+	p := pool(t, calm(), Deps{}, raw(t, func(c net.Conn) {
 		in := bufio.NewReader(c)
 		for {
 			r, err := http.ReadRequest(in)
@@ -51,7 +51,7 @@ func TestEarlyAnswerEndsTheConnection(t *testing.T) {
 func TestUnaskedAnswerEndsTheConnection(t *testing.T) {
 	for name, pause := range map[string]time.Duration{"at once": 0, "later": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			p := pool(t, quick(), Deps{}, raw(t, func(c net.Conn) {
+			p := pool(t, calm(), Deps{}, raw(t, func(c net.Conn) {
 				talker(func(r *http.Request, _ int) string {
 					own := "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + r.URL.Path[1:]
 					if pause == 0 {
@@ -74,7 +74,7 @@ func TestUnaskedAnswerEndsTheConnection(t *testing.T) {
 
 // C16: 200 with Upgrade is no tunnel, and its connection serves nobody else.
 func TestUpgradeThatWasNotGranted(t *testing.T) {
-	p := pool(t, quick(), Deps{}, raw(t, talker(func(*http.Request, int) string {
+	p := pool(t, calm(), Deps{}, raw(t, talker(func(*http.Request, int) string {
 		return "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nok"
 	})))
 	for _, call := range []Call{{Upgrade: true, Idempotent: true}, idempotent} {
@@ -98,7 +98,7 @@ func TestUpgradeThatWasNotGranted(t *testing.T) {
 
 // A switch to something else than was asked for is no answer.
 func TestUpgradeToSomethingElse(t *testing.T) {
-	p := pool(t, quick(), Deps{}, raw(t, talker(func(*http.Request, int) string {
+	p := pool(t, calm(), Deps{}, raw(t, talker(func(*http.Request, int) string {
 		return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 	})))
 	r := get(t, "/")
@@ -110,7 +110,7 @@ func TestUpgradeToSomethingElse(t *testing.T) {
 
 // C20: two users share a pool, and now and then one of them upgrades. Each answer carries the name of who asked.
 func TestTwoUsersNeverMeet(t *testing.T) {
-	p := pool(t, quick(), Deps{}, raw(t, func(c net.Conn) {
+	p := pool(t, calm(), Deps{}, raw(t, func(c net.Conn) {
 		in := bufio.NewReader(c)
 		for {
 			r, err := http.ReadRequest(in)

@@ -44,12 +44,19 @@ func raw(t testing.TB, talk func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
-// quick is a configuration whose limits are short enough to be waited for.
-func quick() Config {
+// calm is a configuration without probes, whose limits a busy machine doesn't reach.
+func calm() Config {
 	return Config{
 		Health:   Health{Active: "off", EjectFor: 100 * time.Millisecond, EjectMax: 400 * time.Millisecond},
-		Timeouts: Timeouts{Connect: 300 * time.Millisecond, FirstByte: 300 * time.Millisecond, Idle: 300 * time.Millisecond, KeepAlive: 10 * time.Second},
+		Timeouts: Timeouts{Connect: 2 * time.Second, FirstByte: 5 * time.Second, Idle: 5 * time.Second, KeepAlive: 10 * time.Second},
 	}
+}
+
+// hasty is one whose limits are short enough to be waited for.
+func hasty() Config {
+	cfg := calm()
+	cfg.Timeouts.FirstByte, cfg.Timeouts.Idle = 300*time.Millisecond, 300*time.Millisecond
+	return cfg
 }
 
 func pool(t testing.TB, cfg Config, deps Deps, targets ...string) *Pool {

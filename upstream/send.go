@@ -12,9 +12,6 @@ import (
 // a server that answers without reading cannot block the writing.
 const smallBody = 32 << 10
 
-// discardable is the most of a 503's body that is read so that its connection can be kept when another server is asked.
-const discardable = 4 << 10
-
 // Call says what the caller knows of the exchange.
 type Call struct {
 	HashKey    string // what balance hash keeps together; without it a server is chosen as by power_of_two
@@ -42,7 +39,7 @@ type Report struct {
 //
 // A caller closes the answer's body unless it is http.NoBody. The body of a 101 is an io.ReadWriteCloser: the connection.
 func (p *Pool) Send(ctx context.Context, req *http.Request, call Call) (*http.Response, Report, error) {
-	x := exchange{pool: p, ctx: ctx, req: req, call: call}
+	x := &exchange{pool: p, ctx: ctx, req: req, call: call}
 	resp, err := x.run()
 	if err != nil {
 		x.body.drop()
@@ -51,7 +48,7 @@ func (p *Pool) Send(ctx context.Context, req *http.Request, call Call) (*http.Re
 	return resp, x.report, nil
 }
 
-// exchange is one call of Send.
+// exchange is one call of Send, with what its usual single attempt needs: one piece of memory for all.
 type exchange struct {
 	pool   *Pool
 	ctx    context.Context
@@ -61,6 +58,9 @@ type exchange struct {
 	body   *upload // of the current attempt
 	report Report
 	choice choice
+	only   attempt // the first attempt
+	home   place   // the first server's
+	answer answer
 }
 
 // run sends until there is an answer to hand up or nothing more may be tried.
@@ -81,10 +81,7 @@ func (x *exchange) run() (*http.Response, error) {
 	}
 	fresh := false
 	for {
-		a := &attempt{
-			ctx: x.ctx, req: x.req, path: place.server.base + x.path, body: x.body, call: x.call, fresh: fresh,
-			inline: x.req.GetBody != nil && x.req.ContentLength > 0 && x.req.ContentLength <= smallBody,
-		}
+		a := x.begin(place, fresh)
 		resp, end, err := x.attempt(a, place)
 		if err == nil && resp.StatusCode != http.StatusServiceUnavailable {
 			return x.accept(a, resp, end, place), nil
@@ -99,12 +96,24 @@ func (x *exchange) run() (*http.Response, error) {
 		case !again:
 			return x.accept(a, resp, end, place), nil
 		case err == nil:
-			end.end(discard(resp))
+			end.end(discard(resp, end))
 			place.settle(bad, x.pool.deps.Now())
 		}
 		fresh = next.server == place.server
 		place = next
 	}
+}
+
+func (x *exchange) begin(place *place, fresh bool) *attempt {
+	a := &x.only
+	if x.report.Attempts > 0 {
+		a = new(attempt) // a writer of the first may still look at it
+	}
+	*a = attempt{
+		ctx: x.ctx, req: x.req, path: place.server.base + x.path, body: x.body, call: x.call, fresh: fresh,
+		inline: x.req.GetBody != nil && x.req.ContentLength > 0 && x.req.ContentLength <= smallBody,
+	}
+	return a
 }
 
 func (x *exchange) attempt(a *attempt, place *place) (*http.Response, ender, error) {
@@ -154,11 +163,10 @@ func (x *exchange) another(a *attempt, last *server, err error) (*place, bool) {
 		if err == nil || !a.reused || a.heard || asError(err).Reason != ReasonReset {
 			return nil, false
 		}
-		p, ok := last.take(x.choice.now, true)
-		if !ok {
+		next = new(place)
+		if !last.take(next, x.choice.now, true) {
 			return nil, false
 		}
-		next = &p
 	}
 	if !x.pool.budget.spend() || !x.rewind() {
 		next.settle(unknown, x.choice.now)
@@ -187,19 +195,23 @@ func (x *exchange) rewind() bool {
 // place takes a place at one of the servers: among the healthy ones first, among all of them when there is none, since a
 // server that may be down is better than none. Open circuits and full servers are never looked past.
 func (x *exchange) place() (*place, error) {
-	c := x.choice
+	c, p, tried := &x.choice, &x.home, x.choice.skip
+	if p.server != nil {
+		p = new(place)
+	}
 	for _, c.lax = range [...]bool{false, true} {
 		for {
-			i := x.pool.balance(x.pool.servers, &c)
+			i := x.pool.balance(x.pool.servers, c)
 			if i < 0 {
 				break
 			}
-			if p, ok := x.pool.servers[i].take(c.now, c.lax); ok {
-				return &p, nil
+			if x.pool.servers[i].take(p, c.now, c.lax) {
+				c.skip = tried
+				return p, nil
 			}
 			c.skip.add(i) // another request was faster
 		}
-		c.skip = x.choice.skip
+		c.skip = tried
 	}
 	for _, s := range x.pool.servers {
 		if s.breaker.ready(c.now) {
@@ -225,7 +237,8 @@ func (x *exchange) accept(a *attempt, resp *http.Response, end ender, place *pla
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		o = bad
 	}
-	b := &answer{exchange: x.ctx, source: resp.Body, end: end, place: place, body: a.body, outcome: o, now: x.pool.deps.Now}
+	b := &x.answer
+	*b = answer{exchange: x.ctx, source: resp.Body, end: end, place: place, body: a.body, outcome: o, now: x.pool.deps.Now}
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		place.record(o, b.now())
@@ -243,16 +256,18 @@ func (x *exchange) accept(a *attempt, resp *http.Response, end ender, place *pla
 	return resp
 }
 
-// discard reads a small body so that its connection may serve again. It waits for nothing: what is not there is given up.
-func discard(resp *http.Response) bool {
+// discard drops a body that will not be handed up. It tells whether the connection may serve again: only when the rest of
+// the answer has come already, since nobody waits for it.
+func discard(resp *http.Response, end ender) bool {
 	if resp.Body == http.NoBody {
 		return true
 	}
-	if resp.ContentLength < 0 || resp.ContentLength > discardable {
+	c, ok := end.(*conn)
+	if !ok || resp.ContentLength < 0 || resp.ContentLength > int64(c.in.Buffered()) {
 		return false
 	}
-	n, err := io.Copy(io.Discard, resp.Body)
-	return err == nil && n == resp.ContentLength
+	_, err := io.Copy(io.Discard, resp.Body)
+	return err == nil
 }
 
 // escapedPath is the path as it is to be sent.

@@ -18,7 +18,7 @@ func TestWhatWasGivenIsWhatIsSent(t *testing.T) {
 				r.Body = io.NopCloser(strings.NewReader(string(body)))
 				got <- r
 			}
-			cfg := quick()
+			cfg := calm()
 			cfg.Protocol = proto
 			p := pool(t, cfg, Deps{}, serveProtocol(t, proto, h)+"/base%2Fx/")
 			r := request(t, "POST", "/a%2fb/%7Ec;d=1?q=%2b&e", "hello")
@@ -53,7 +53,7 @@ func TestWhatWasGivenIsWhatIsSent(t *testing.T) {
 }
 
 func TestConnectionIsReused(t *testing.T) {
-	p := pool(t, quick(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Method) }))
+	p := pool(t, calm(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Method) }))
 	for i := range 20 {
 		status, body, report, err := send(p, get(t, "/"), idempotent)
 		if err != nil || status != 200 || body != "GET" {
@@ -70,7 +70,7 @@ func TestConnectionIsReused(t *testing.T) {
 
 // B14: where a redirect leads is the client's business.
 func TestRedirectIsNotFollowed(t *testing.T) {
-	p := pool(t, quick(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	p := pool(t, calm(), Deps{}, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
 	}))
 	if status, _, report, err := send(p, get(t, "/"), idempotent); status != http.StatusFound || report.Attempts != 1 || err != nil {
@@ -81,7 +81,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 func TestStreamingBothWays(t *testing.T) {
 	for _, proto := range []string{"http1", "h2c"} {
 		t.Run(proto, func(t *testing.T) {
-			cfg := quick()
+			cfg := calm()
 			cfg.Protocol = proto
 			p := pool(t, cfg, Deps{}, serveProtocol(t, proto, func(w http.ResponseWriter, r *http.Request) {
 				c := http.NewResponseController(w)

@@ -33,26 +33,27 @@ func (s *server) ready(now time.Time, lax bool) bool {
 	return s.busy.Load() < s.most && (lax || s.ejector.ready(now)) && s.breaker.ready(now)
 }
 
-// take takes a place for one request.
-func (s *server) take(now time.Time, lax bool) (p place, ok bool) {
-	p.server, p.began = s, now
+// take takes a place for one request and notes it in p. It tells whether there was one.
+func (s *server) take(p *place, now time.Time, lax bool) (ok bool) {
+	*p = place{}
 	if s.busy.Add(1) > s.most {
 		s.busy.Add(-1)
-		return p, false
+		return false
 	}
 	if !lax {
 		if p.ejectorProbe, ok = s.ejector.admit(now); !ok {
 			s.busy.Add(-1)
-			return p, false
+			return false
 		}
 	}
 	if p.breakerProbe, ok = s.breaker.admit(now); !ok {
 		s.ejector.release(p.ejectorProbe)
 		s.busy.Add(-1)
-		return p, false
+		return false
 	}
+	p.server, p.began = s, now
 	s.requests.Add(1)
-	return p, true
+	return true
 }
 
 // headCame ends the probation's turn: the next request may test the server while this one's body is on its way.

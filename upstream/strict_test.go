@@ -29,7 +29,7 @@ func TestStrictReaderBelow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := raw(t, talker(func(*http.Request, int) string { return answer }))
-			p := pool(t, quick(), strict(), target)
+			p := pool(t, calm(), strict(), target)
 			_, _, _, err := send(p, get(t, "/"), idempotent)
 			if reasonOf(err) != ReasonRefusedResponse {
 				t.Fatal(err)
@@ -44,7 +44,7 @@ func TestStrictReaderBelow(t *testing.T) {
 // All that works without the strict reader works above it.
 func TestStrictReaderIsTransparent(t *testing.T) {
 	f := newFaulty(t)
-	p := pool(t, quick(), strict(), f.url())
+	p := pool(t, calm(), strict(), f.url())
 	big := strings.Repeat("x", 100<<10)
 	for i, body := range []any{nil, "small", big, io.MultiReader(strings.NewReader("a"), strings.NewReader("stream")), nil} {
 		method := "PUT"
@@ -66,7 +66,7 @@ func TestStrictReaderIsTransparent(t *testing.T) {
 
 // C20 above the strict reader.
 func TestStrictReaderTunnel(t *testing.T) {
-	p := pool(t, quick(), strict(), raw(t, func(c net.Conn) {
+	p := pool(t, calm(), strict(), raw(t, func(c net.Conn) {
 		head := make([]byte, 4096)
 		_, _ = c.Read(head)
 		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhi")

@@ -61,9 +61,8 @@ func TestTLSIsVerified(t *testing.T) {
 		"TLS to a server without": {"https" + serve(t, nil)[len("http"):], "http1", TLS{CA: ca}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := quick()
+			cfg := calm()
 			cfg.Protocol, cfg.TLS = c.protocol, c.tls
-			cfg.Timeouts.Connect = 2 * time.Second
 			p := pool(t, cfg, Deps{}, c.target)
 			for range 2 {
 				status, body, report, err := send(p, get(t, "/"), idempotent)
@@ -101,9 +100,8 @@ func TestClientCertificateIsLive(t *testing.T) {
 				})
 			})
 			dir := t.TempDir()
-			cfg := quick()
+			cfg := calm()
 			cfg.Protocol = protocol
-			cfg.Timeouts.Connect = 2 * time.Second
 			cfg.TLS = TLS{CA: ca}
 			chain, key := filepath.Join(dir, "chain.pem"), filepath.Join(dir, "key.pem")
 			_ = cfg.TLS.ClientCert.UnmarshalText([]byte("file:" + chain))
