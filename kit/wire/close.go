@@ -20,28 +20,34 @@ func (c *RequestConn) CloseWrite() error {
 // that still has unread bytes, and the reset overtakes the answer. That takes at most a second and happens in the background.
 func (c *RequestConn) Close() error {
 	c.mu.Lock()
-	linger := !c.verdicts.closed && (c.verdicts.head != nil || c.verdicts.body != nil)
+	refused, again := c.verdicts.head != nil || c.verdicts.body != nil, c.verdicts.closed
 	c.verdicts.closed = true
 	c.mu.Unlock()
-	if !linger || c.CloseWrite() != nil {
+	if !refused {
 		return c.Conn.Close()
 	}
-	go drain(c.Conn, c.now().Add(lingerTime))
-	return nil
+	if again {
+		return nil
+	}
+	return closeSlowly(c.Conn, c.now().Add(lingerTime))
 }
 
-// drain reads until the peer has closed, too much has come or the time is over, then closes.
-func drain(conn net.Conn, until time.Time) {
-	defer conn.Close() //nolint:errcheck // nobody is left to tell
-	if conn.SetReadDeadline(until) != nil {
-		return
+// closeSlowly ends the sending side, reads until the peer has closed, too much has come or the time is over, and then closes.
+func closeSlowly(conn net.Conn, until time.Time) error {
+	half, ok := conn.(closeWriter)
+	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(until) != nil {
+		return conn.Close()
 	}
-	waste := make([]byte, readSize)
-	for total := 0; total < maxDiscarded; {
-		n, err := conn.Read(waste)
-		if err != nil {
-			return
+	go func() {
+		defer conn.Close() //nolint:errcheck // nobody is left to tell
+		waste := make([]byte, readSize)
+		for total := 0; total < maxDiscarded; {
+			n, err := conn.Read(waste)
+			if err != nil {
+				return
+			}
+			total += n
 		}
-		total += n
-	}
+	}()
+	return nil
 }

@@ -196,12 +196,14 @@ func (c *FrameConn) SetDeadline(t time.Time) error {
 // with unread bytes resets it, and the reset overtakes the GOAWAY.
 func (c *FrameConn) Close() error {
 	c.mu.Lock()
-	linger := c.refusal != nil && !c.closed
+	refused, again := c.refusal != nil, c.closed
 	c.closed = true
 	c.mu.Unlock()
-	if half, ok := c.Conn.(closeWriter); linger && ok && half.CloseWrite() == nil {
-		go drain(c.Conn, c.ledger.budget.Now().Add(lingerTime))
+	if !refused {
+		return c.Conn.Close()
+	}
+	if again { // net/http closes twice
 		return nil
 	}
-	return c.Conn.Close()
+	return closeSlowly(c.Conn, c.ledger.budget.Now().Add(lingerTime))
 }

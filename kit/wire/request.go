@@ -18,7 +18,7 @@ const (
 	bodyWindow   = 10 * time.Second       // how long a body may fall short of the minimum rate
 	grace        = 100 * time.Millisecond // for bytes that may have arrived while nobody was reading
 	lingerTime   = time.Second            // how long Close waits for the client to read a refusal before it resets the connection
-	maxDiscarded = 256 << 10              // bytes thrown away behind a refusal for the same reason
+	maxDiscarded = 4 << 20                // bytes thrown away behind a refusal for the same reason
 )
 
 // errNotUpgrade answers a Tunnel that no request asked for.
