@@ -14,35 +14,33 @@ import (
 // caches. The answer has no body and names no product. Strict-Transport-Security is not set here, since a client must
 // ignore it without TLS (RFC 6797, 8.1); guard/headers sets it on the answers over https.
 func (s *Server) redirectHandler() http.Handler {
+	redirect := http.HandlerFunc(s.redirect)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		set := s.settings.Load()
-		h := http.HandlerFunc(s.redirect)
-		for _, src := range set.certs {
-			if a, ok := src.(*acmeSource); ok {
-				a.answers(h).ServeHTTP(w, r)
-				return
-			}
+		w.Header()["Date"] = nil
+		info, ok := conn.From(r.Context())
+		if !ok || info.Request == nil {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
 		}
-		h(w, r)
+		if refusal := info.Request.Next(); refusal != nil {
+			s.report(Incident{Reason: refusal.Reason, Peer: info.Peer, Conn: info.ID, Detail: refusal.Detail, Offset: refusal.Offset})
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(refusal.Status)
+			return
+		}
+		if acme := s.settings.Load().acme; acme != nil {
+			acme.answers(redirect).ServeHTTP(w, r)
+			return
+		}
+		redirect(w, r)
 	})
 }
 
 func (s *Server) redirect(w http.ResponseWriter, r *http.Request) {
-	w.Header()["Date"] = nil
-	info, ok := conn.From(r.Context())
-	if !ok || info.Request == nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	if refusal := info.Request.Next(); refusal != nil {
-		s.report(Incident{Reason: refusal.Reason, Peer: info.Peer, Conn: info.ID, Detail: refusal.Detail, Offset: refusal.Offset})
-		w.Header().Set("Connection", "close")
-		w.WriteHeader(refusal.Status)
-		return
-	}
 	set := s.settings.Load()
 	host := canonicalName(hostOf(r.Host))
 	if _, ok := set.certs.find(host); !ok || host == "" || !strings.HasPrefix(r.RequestURI, "/") {
+		info, _ := conn.From(r.Context())
 		s.report(Incident{Reason: reasonRedirect, Peer: info.Peer, Conn: info.ID, Detail: "no certificate covers the host, or the target is no path"})
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusMisdirectedRequest)

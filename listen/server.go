@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,7 +51,6 @@ type controls struct {
 	sync.Mutex
 	doors   map[string]*door
 	retired []*engine
-	acme    *acmeSource
 	started bool
 	serving bool
 	ended   bool
@@ -65,6 +63,7 @@ type settings struct {
 	total    int
 	tls      *tls.Config // nil without an https address
 	certs    shelf
+	acme     *acmeSource // nil without ACME; the last of certs
 	stamps   []stamp
 	port     int // of the first https address, as the system gave it; 0 before it is bound
 	engine   *engine
@@ -121,7 +120,7 @@ func (s *Server) prepare(cfg Config) (*settings, error) {
 		list = append(list, mistakes...)
 		set.certs, set.stamps = shelf{loaded}, loaded.stamps
 	} else if cfg.ACME == nil && cfg.secure() && s.deps.Development && len(list) == 0 {
-		ca, err := devca.Open(filepath.Join(s.deps.StateDir, "devca"), s.deps.Now, s.deps.Rand)
+		ca, err := devca.Open(s.deps.StateDir, s.deps.Now, s.deps.Rand)
 		list.Under("certificates", err)
 		set.certs = shelf{development{ca}}
 	}

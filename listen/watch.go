@@ -1,0 +1,47 @@
+package listen
+
+import (
+	"time"
+)
+
+// watch looks at the certificate files now and then and puts changed ones in force. Files that cannot be used, such as a
+// certificate whose key has not been exchanged yet, leave the old certificate serving and are an incident.
+func (s *Server) watch() {
+	tick := time.NewTicker(s.deps.Poll)
+	defer tick.Stop()
+	var refused []stamp // these files were looked at and cannot be used
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+			refused = s.look(refused)
+		}
+	}
+}
+
+func (s *Server) look(refused []stamp) []stamp {
+	s.control.Lock()
+	defer s.control.Unlock()
+	set := s.settings.Load()
+	now := stampsOf(set.config.Certificates)
+	if len(now) == 0 || sameStamps(now, set.stamps) || sameStamps(now, refused) {
+		return refused
+	}
+	loaded, mistakes := loadFiles(set.config.Certificates)
+	if err := mistakes.Err(); err != nil {
+		s.deps.Log.Error("changed certificate refused, the old one serves on", "error", err)
+		s.report(Incident{Reason: reasonCertificate, Detail: err.Error()})
+		return now
+	}
+	next := *set
+	next.stamps = loaded.stamps
+	next.certs = shelf{loaded}
+	if set.acme != nil {
+		next.certs = append(next.certs, set.acme)
+	}
+	next.tls = newTLS(next.certs, set.acme, next.config.MinTLS)
+	s.settings.Store(&next)
+	s.deps.Log.Info("certificates reloaded")
+	return nil
+}
