@@ -3,6 +3,7 @@ package openapi
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/kit/body"
@@ -61,8 +62,8 @@ func (op *Operation) CheckBody(b *Body, t *body.Tree) *Violation {
 }
 
 func (b *Body) decide(instance any) *Violation {
-	if bad := numbersWithin(instance, nil); bad != nil {
-		return b.violation(&problem{pointer: b.Pointer, at: bad, what: "is a number of too many digits"}, badBody)
+	if at, ok := numbersWithin(instance, 0); !ok {
+		return b.violation(&problem{pointer: b.Pointer, at: at, what: "is a number of too many digits"}, badBody)
 	}
 	if p := b.value.judge(instance); p != nil {
 		return b.violation(p, badBody)
@@ -70,30 +71,35 @@ func (b *Body) decide(instance any) *Violation {
 	return nil
 }
 
-// numbersWithin finds a number that would take long to calculate (G8), and gives its place.
-func numbersWithin(v any, at []string) []string {
+// numbersWithin finds a number that would take long to calculate (G8). When ok is false, at is its place.
+func numbersWithin(v any, depth int) (at []string, ok bool) {
+	token := ""
 	switch v := v.(type) {
 	case json.Number:
 		if !isJSONNumber(string(v)) {
-			return append([]string{}, at...)
+			return make([]string, depth), false
 		}
+		return nil, true
 	case []any:
 		for i := range v {
-			switch v[i].(type) {
-			case json.Number, []any, map[string]any:
-				if bad := numbersWithin(v[i], append(at, fmt.Sprint(i))); bad != nil {
-					return bad
-				}
+			if at, ok = numbersWithin(v[i], depth+1); !ok {
+				token = strconv.Itoa(i)
+				break
 			}
 		}
 	case map[string]any:
 		for name := range v {
-			if bad := numbersWithin(v[name], append(at, name)); bad != nil {
-				return bad
+			if at, ok = numbersWithin(v[name], depth+1); !ok {
+				token = name
+				break
 			}
 		}
 	}
-	return nil
+	if at == nil {
+		return nil, true
+	}
+	at[depth] = token
+	return at, false
 }
 
 func (b *Body) violation(p *problem, reason string) *Violation {

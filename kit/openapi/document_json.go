@@ -8,6 +8,7 @@ import (
 	"io"
 	"sort"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -41,7 +42,12 @@ func parseJSON(d *document, data []byte) (*node, *fault) {
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return nil, faultAt(data, int(syntax.Offset)-1, "not JSON: "+syntax.Error())
+		at := int(syntax.Offset) - 1
+		// the decoder counts up to the character between tokens, and past it inside one
+		if at+1 < len(data) && strings.Contains(syntax.Error(), fmt.Sprintf("invalid character %q", rune(data[at+1]))) {
+			at++
+		}
+		return nil, faultAt(data, at, "not JSON: "+syntax.Error())
 	}
 	return nil, faultAt(data, int(r.decoder.InputOffset()), "not JSON: "+err.Error())
 }

@@ -73,6 +73,11 @@ func (s *schemas) translate(n *node, m mode, outer map[string]bool) any {
 	case n.kind != object:
 		s.l.fail(n, "{type: string}", "a schema is %s, not an object", n.kind)
 		return false
+	case s.isPlainReference(n):
+		if e := s.use(n, m); e != nil {
+			return map[string]any{"$ref": e.url}
+		}
+		return false
 	}
 	t := &translation{s: s, n: n, mode: m, out: map[string]any{}, readOnly: outer}
 	if found := s.traitsOf(n, map[*node]bool{}); len(found.readOnly) > 0 && m != test {

@@ -88,7 +88,7 @@ func (l *loader) loadParameter(written *node) *Parameter {
 	}
 	l.keys(n, parameterKeys...)
 	p := &Parameter{Name: n.str("name"), In: n.str("in"), Required: n.yes("required"), Pointer: n.pointer(),
-		AllowReserved: n.yes("allowReserved"), Secret: n.yes("x-gatehouse-secret"), allowEmpty: n.yes("allowEmptyValue")}
+		value: &value{shape: &shape{}}, AllowReserved: n.yes("allowReserved"), Secret: n.yes("x-gatehouse-secret"), allowEmpty: n.yes("allowEmptyValue")}
 	p.key = p.Name
 	possible, ok := styles[p.In]
 	if p.Name == "" || !ok {
@@ -118,17 +118,17 @@ func (l *loader) contentParameter(n *node, p *Parameter) *Parameter {
 	content := n.get("content")
 	if n.get("schema") != nil || len(content.each()) != 1 {
 		l.fail(n, "", "a parameter has either a schema or exactly one media type as its content")
-		return nil
+		return p
 	}
 	m := content.members[0]
 	var ok bool
 	if p.media, ok = kindOf(m.name); !ok || p.media != body.JSON && p.media != body.Text {
 		l.failMember(content, m.name, "application/json", "a parameter of media type %q can't be judged", m.name)
-		return nil
+		return p
 	}
 	media := l.resolve(m.value)
 	if media == nil {
-		return nil
+		return p
 	}
 	p.value = l.newValue(media.get("schema"), media)
 	return p
@@ -140,11 +140,8 @@ func (l *loader) schemaParameter(n *node, p *Parameter, possible []string) *Para
 		p.Style = s.text
 		if s.text == "matrix" {
 			l.fail(s, "style: simple", "style matrix needs a semicolon in the path, which is refused in every request")
-			return nil
-		}
-		if !slices.Contains(possible, s.text) {
+		} else if !slices.Contains(possible, s.text) {
 			l.fail(s, "style: "+possible[0], "a %s parameter has no style %q", p.In, s.text)
-			return nil
 		}
 	}
 	p.Explode = p.Style == "form"
@@ -152,8 +149,10 @@ func (l *loader) schemaParameter(n *node, p *Parameter, possible []string) *Para
 		p.Explode = e.truth
 	}
 	if n.get("schema") == nil {
-		l.fail(n, "schema: {type: string, maxLength: 64}", "parameter %q has no schema", p.Name)
-		return nil
+		if n.get("type") == nil { // Swagger 2.0 writes the type here; that is noted by then
+			l.fail(n, "schema: {type: string, maxLength: 64}", "parameter %q has no schema", p.Name)
+		}
+		return p
 	}
 	p.value = l.newValue(n.get("schema"), n)
 	p.Secret = p.Secret || p.value.shape.format == "password"
