@@ -293,9 +293,12 @@ func (t *translation) reference(m member) {
 
 func (t *translation) additional(m member) {
 	v := m.value
-	if v.kind == boolean && m.name == "additionalProperties" || v.kind == boolean && t.s.l.minor > 0 {
+	switch {
+	case v.kind == boolean && (m.name == "additionalProperties" || t.s.l.minor > 0):
 		t.out[m.name] = v.truth
-	} else {
+	case v.kind == object && len(v.members) == 0:
+		t.out[m.name] = true
+	default:
 		t.out[m.name] = t.s.translate(v, t.below(special), nil)
 	}
 	if t.mode != test && (v.kind == boolean && v.truth || v.kind == object && len(v.members) == 0) {
@@ -421,6 +424,8 @@ func (t *translation) close() {
 		t.out["unevaluatedProperties"] = false
 	case !found.extra && !found.bounded:
 		t.s.l.warn(t.n, "body.free_form", "properties: {...}", "no property is declared: anything is admitted")
+	case typesIn(t.n).has(list) && t.out["items"] == nil && t.out["prefixItems"] == nil && t.out["unevaluatedItems"] == nil && len(t.s.inPlace(t.n)) == 0:
+		t.s.l.warn(t.n, "body.free_form", "items: {...}", "no items are declared: anything is admitted")
 	}
 }
 

@@ -16,7 +16,16 @@ const maxFiles = 500
 // Load reads a contract. Read gives the bytes of a file; it is asked for file itself and then for the files that
 // references name, always below the folder of file (as names, so read should not follow links out of it). The error is a
 // mistake.List with file, line, column and excerpt of every mistake; then there is no contract.
-func Load(file string, read func(path string) ([]byte, error)) (*Contract, error) {
+func Load(file string, read func(path string) ([]byte, error)) (c *Contract, err error) {
+	defer func() {
+		if r := recover(); r != nil { // G23: whatever a library makes of a document, it is a mistake of that document
+			c, err = nil, mistake.List{{What: fmt.Sprintf("the contract can't be read: %v", r), File: file}}
+		}
+	}()
+	return loadContract(file, read)
+}
+
+func loadContract(file string, read func(path string) ([]byte, error)) (*Contract, error) {
 	l := &loader{
 		folder:   filepath.Dir(file),
 		read:     read,
