@@ -24,7 +24,8 @@ type Operation struct {
 	Contract *openapi.Operation // nil for contract: none
 	Access   Access
 	Stream   Stream
-	Pointer  string // JSON pointer in the contract, such as "orders.yaml#/paths/~1orders/get"; "" for contract: none
+	Pointer  string    // JSON pointer in the contract, such as "orders.yaml#/paths/~1orders/get"; "" for contract: none
+	Open     []Finding // what is still open about it
 }
 
 // Stream is how an operation goes on after its head. The zero Stream is a plain request and answer.

@@ -1,0 +1,86 @@
+// Command gatehouse is the one way in to your APIs, and the proof that it holds.
+//
+// Rules of its output: what a program would read goes to standard output, everything said to a person to standard error;
+// an error says what happened, where, and what to write or run next; colours only on a terminal. Exit codes: 0 done, 1
+// refused or gone wrong, 2 check found something open.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// stdio is where a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// exit is an error that has been told already and only carries an exit code.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// run is the whole program: it returns the exit code.
+func run(ctx context.Context, args []string, io stdio) int {
+	root := commands(io)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var code exit
+	var list mistake.List
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &list):
+		config.Print(io.err, list, terminal(io.err))
+	default:
+		fmt.Fprintf(io.err, "gatehouse: %v\n", err)
+	}
+	return 1
+}
+
+// commands is the list of all commands.
+func commands(io stdio) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "gatehouse",
+		Short:         "The one way in to your APIs, and the proof that it holds",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	root.AddCommand(
+		runCommand(io), serveCommand(io), checkCommand(io), initCommand(io), schemaCommand(io), explainCommand(io),
+		tokenCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
+	)
+	return root
+}
+
+// terminal tells whether w is one that shows colours.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
+	"github.com/gatehouse-sec/gatehouse/guard/waf"
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+)
+
+// grace is how long requests in progress may take when the process is told to stop.
+const grace = 30 * time.Second
+
+// watchEvery is how often the files of the document are looked at for a change.
+const watchEvery = time.Second
+
+func serveCommand(io stdio) *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Serve by a document",
+		Long: `Serve by a document.
+
+The document is read again when it, a contract that it names, or a certificate changes, and on SIGHUP. A document with a
+mistake changes nothing: the old one stays in force, and the log says why. SIGTERM lets requests in progress end.`,
+		Example: `  gatehouse serve --config gatehouse.yaml
+  systemctl reload gatehouse        # or: kill -HUP PID`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return serveDocument(c.Context(), io, file)
+		},
+	}
+	c.Flags().StringVarP(&file, "config", "c", "gatehouse.yaml", "the document")
+	return c
+}
+
+// serveDocument serves by the document in a file until ctx ends.
+func serveDocument(ctx context.Context, io stdio, file string) error {
+	state, err := stateDirectory()
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the document: %w; write one with: gatehouse init", err)
+	}
+	n := newNode(state, logger(io), waf.Load())
+	if n.kept.dev, err = dev.Open(state, random()); err != nil {
+		return err
+	}
+	l, err := n.load(file, data)
+	if err != nil {
+		return err
+	}
+	if err := n.start(l, false); err != nil {
+		return err
+	}
+	go n.watch(ctx, file)
+	n.log.Info("serving", "document", file, "policy", l.gateway.Version(), "addresses", n.server.Addresses())
+	return n.live(ctx, l)
+}
+
+// live serves requests, health and metrics until ctx ends.
+func (n *node) live(ctx context.Context, l *loaded) error {
+	stop, err := n.serveAdmin(l.listen.AdminAddress().HostPort())
+	if err != nil {
+		return err
+	}
+	defer stop()
+	debug.FreeOSMemory()                                // compiling the rules leaves garbage that would otherwise stay for minutes
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nobody listens outside systemd
+	err = n.serve(ctx, grace)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	return err
+}
+
+// serveAdmin binds the admin address.
+func (n *node) serveAdmin(address string) (stop func(), err error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for health and metrics: %w; change listen.admin", err)
+	}
+	server := &http.Server{Handler: n.admin(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	n.adminAddress = listener.Addr().String()
+	go func() { _ = server.Serve(listener) }()
+	return func() { _ = server.Close() }, nil
+}
+
+// watch reads the document again on SIGHUP and when a file that it is made of changes.
+func (n *node) watch(ctx context.Context, file string) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	seen := n.stamps()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		case <-tick.C:
+			if now := n.stamps(); now == seen {
+				continue
+			}
+		}
+		err := n.reload(file)
+		seen = n.stamps()
+		var list mistake.List
+		switch {
+		case errors.As(err, &list):
+			n.log.Error("the document is refused; the old one stays in force", "document", file, "mistakes", len(list))
+			config.Print(os.Stderr, list, terminal(os.Stderr))
+		case err != nil:
+			n.log.Error("the document is refused; the old one stays in force", "document", file, "error", err)
+		default:
+			n.log.Info("document in force", "document", file, "policy", n.gateway.Load().Version())
+		}
+	}
+}
+
+// stamps tells the files of the document apart from what they were: names, sizes and times, through links.
+func (n *node) stamps() string {
+	n.loading.Lock()
+	defer n.loading.Unlock()
+	s := ""
+	for _, f := range n.files {
+		if info, err := os.Stat(f); err == nil {
+			s += fmt.Sprintf("%s %d %d\n", f, info.Size(), info.ModTime().UnixNano())
+		} else {
+			s += f + " gone\n"
+		}
+	}
+	return s
+}
+
+// logger writes what the process says of itself to standard error; what it decides goes into the event log.
+func logger(io stdio) *slog.Logger {
+	return slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}

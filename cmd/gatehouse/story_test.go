@@ -1,0 +1,370 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/gatehouse-sec/gatehouse/audit"
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
+	"github.com/gatehouse-sec/gatehouse/guard/waf"
+)
+
+// Stories are the tests that anyone can read and an operator can contribute: a document, some requests, and what the event
+// log says. They lie in folders named stories, beside what they tell about, and run through the real program: real
+// sockets, the real pipeline, a server behind that records what it gets.
+//
+//	-- gatehouse.yaml --   the document; http://upstream stands for the server behind
+//	-- FILE --             contracts and whatever else the document names
+//	-- callers --          NAME role=a,b scope=c,d       one line for each caller with a token
+//	-- requests --         ADDRESS CALLER METHOD PATH [| Field: value]... [<<< body]
+//	                       ADDRESS raw FILE              the file's lines are Go strings, sent as they are
+//	-- audit --            STATUS, or STATUS CODE by GUARD: REASON, one line for each exchange
+//	-- upstream --         optional: what the server behind got, fields sorted, without those that change
+func TestStories(t *testing.T) {
+	stories, err := filepath.Glob("../../*/stories/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guards, err := filepath.Glob("../../*/*/stories/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stories = append(stories, guards...)
+	rules := waf.Load() // compiled once for all stories, as for all APIs
+	if len(stories) == 0 {
+		t.Fatal("no story found")
+	}
+	for _, file := range stories {
+		name, _ := filepath.Rel("../..", file)
+		t.Run(strings.TrimSuffix(name, ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			runStory(t, file, rules)
+		})
+	}
+}
+
+func runStory(t *testing.T, file string, rules *waf.Rules) {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(strings.TrimSpace(string(archive.Comment))) < 20 {
+		t.Error("a story begins with what it tells")
+	}
+	s := newStory(t, archive, rules)
+	for _, line := range lines(s.files["requests"]) {
+		s.request(line)
+	}
+	events := s.end()
+	var told []string
+	for _, e := range events {
+		if e.Kind != gate.KindSystem {
+			told = append(told, tell(e))
+		}
+	}
+	compare(t, "audit", s.files["audit"], told)
+	if want, ok := s.files["upstream"]; ok {
+		compare(t, "upstream", want, s.server.told())
+	}
+}
+
+// story is one story being told.
+type story struct {
+	t      *testing.T
+	dir    string
+	files  map[string]string
+	server *recorder
+	node   *node
+	tokens map[string]string
+	done   chan error
+	cancel context.CancelFunc
+}
+
+func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
+	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, done: make(chan error, 1)}
+	for _, f := range archive.Files {
+		text := strings.ReplaceAll(string(f.Data), "http://upstream", s.server.url())
+		s.files[f.Name] = text
+		if err := os.WriteFile(filepath.Join(s.dir, f.Name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	document := filepath.Join(s.dir, "gatehouse.yaml")
+	text := s.files["gatehouse.yaml"]
+	if !strings.Contains(text, "listen:") {
+		text = "listen: {at: [\"http://127.0.0.1:0\"], admin: \"http://127.0.0.1:0\"}\n" + text
+	}
+	var logged bytes.Buffer
+	s.node = newNode(filepath.Join(s.dir, "state"), slog.New(slog.NewTextHandler(&logged, nil)), rules)
+	issuer, err := dev.Open(s.node.state, random())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.node.kept.dev = issuer
+	s.callers(issuer)
+	l, err := s.node.load(document, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.node.start(l, true); err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
+	go func() { s.done <- s.node.serve(ctx, 5*time.Second) }()
+	return s
+}
+
+// callers makes the tokens.
+func (s *story) callers(issuer *dev.Issuer) {
+	for _, line := range lines(s.files["callers"]) {
+		words := strings.Fields(line)
+		var roles, scopes []string
+		for _, w := range words[1:] {
+			key, value, _ := strings.Cut(w, "=")
+			switch key {
+			case "role":
+				roles = strings.Split(value, ",")
+			case "scope":
+				scopes = strings.Split(value, ",")
+			default:
+				s.t.Fatalf("callers: %q", w)
+			}
+		}
+		token, err := issuer.Token(words[0], roles, scopes, time.Now(), time.Minute)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.tokens[words[0]] = token
+	}
+}
+
+// request sends one request and waits until it is answered or the connection ends.
+func (s *story) request(line string) {
+	words := strings.Fields(line)
+	if len(words) < 3 {
+		s.t.Fatalf("request %q", line)
+	}
+	var bytes string
+	if words[1] == "raw" {
+		for _, l := range lines(s.files[words[2]]) {
+			text, err := strconv.Unquote(l)
+			if err != nil {
+				s.t.Fatalf("%s: %s: %v", words[2], l, err)
+			}
+			bytes += text
+		}
+	} else {
+		bytes = s.compose(line, words[1])
+	}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(words[0])}, Timeout: 5 * time.Second}
+	c, err := dialer.Dial("tcp", strings.TrimPrefix(s.node.server.Addresses()[0], "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(c, bytes); err != nil {
+		s.t.Fatal(err)
+	}
+	if words[1] == "raw" {
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+		return
+	}
+	response, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: words[2]})
+	if err != nil {
+		s.t.Fatalf("%s: %v", line, err)
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+}
+
+// compose writes the bytes of a request.
+func (s *story) compose(line, caller string) string {
+	head, body, hasBody := strings.Cut(line, " <<< ")
+	parts := strings.Split(head, " | ")
+	words := strings.Fields(parts[0])
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", words[2], words[3])
+	if !strings.Contains(head, "| Host:") {
+		b.WriteString("Host: api.test\r\n")
+	}
+	token, ok := s.tokens[caller]
+	if !ok {
+		s.t.Fatalf("caller %q has no line in callers", caller)
+	}
+	if token != "" {
+		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
+	}
+	for _, field := range parts[1:] {
+		b.WriteString(strings.TrimSpace(field) + "\r\n")
+	}
+	if hasBody {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
+		if !strings.Contains(head, "Content-Type:") {
+			b.WriteString("Content-Type: application/json\r\n")
+		}
+	}
+	return b.String() + "\r\n" + body
+}
+
+// end stops the node and reads its events.
+func (s *story) end() []gate.Event {
+	s.cancel()
+	if err := <-s.done; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		s.t.Fatal(err)
+	}
+	var events []gate.Event
+	directory := filepath.Join(s.node.state, "events")
+	if err := audit.Read(directory, func(e gate.Event) error { events = append(events, e); return nil }); err != nil {
+		s.t.Fatal(err)
+	}
+	files, err := audit.Files(directory)
+	if err == nil {
+		err = audit.Verify(files)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return events
+}
+
+// tell is an event as stories write it.
+func tell(e gate.Event) string {
+	if e.Decision.Verdict == "allow" {
+		text := strconv.Itoa(e.Result.Status)
+		for _, w := range e.Decision.DryRun {
+			text += fmt.Sprintf(" although %s would: %s", w.Guard, w.Reason)
+		}
+		return text
+	}
+	return fmt.Sprintf("%d %s by %s: %s", e.Result.Status, e.Decision.Code, e.Decision.Guard, e.Decision.Reason)
+}
+
+func compare(t *testing.T, what, want string, got []string) {
+	t.Helper()
+	wanted := lines(want)
+	for i := range max(len(wanted), len(got)) {
+		w, g := "(nothing)", "(nothing)"
+		if i < len(wanted) {
+			w = wanted[i]
+		}
+		if i < len(got) {
+			g = got[i]
+		}
+		if w != g {
+			t.Errorf("%s line %d:\n got  %s\n want %s", what, i+1, g, w)
+		}
+	}
+}
+
+// lines are the lines that say something.
+func lines(text string) []string {
+	var list []string
+	for _, l := range strings.Split(text, "\n") {
+		if l = strings.TrimRight(l, " "); l != "" && !strings.HasPrefix(l, "#") {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// recorder is a server that writes down the bytes it gets. A path that ends in a number from 400 to 599 is answered with
+// that status; everything else with 200 and a small JSON body.
+type recorder struct {
+	listener net.Listener
+	mu       sync.Mutex
+	got      [][]byte
+}
+
+func newRecorder(t *testing.T) *recorder {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{listener: listener}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(c)
+		}
+	}()
+	return r
+}
+
+func (r *recorder) url() string { return "http://" + r.listener.Addr().String() }
+
+func (r *recorder) serve(c net.Conn) {
+	defer c.Close()
+	var seen bytes.Buffer
+	reader := bufio.NewReader(io.TeeReader(c, &seen))
+	for {
+		request, err := http.ReadRequest(reader)
+		if err != nil {
+			return
+		}
+		_, err = io.Copy(io.Discard, request.Body)
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.got = append(r.got, bytes.Clone(seen.Bytes()[:seen.Len()-reader.Buffered()]))
+		r.mu.Unlock()
+		seen.Next(seen.Len() - reader.Buffered())
+		status := 200
+		if n, err := strconv.Atoi(filepath.Base(request.URL.Path)); err == nil && n >= 400 && n < 600 {
+			status = n
+		}
+		fmt.Fprintf(c, "HTTP/1.1 %d x\r\nContent-Type: application/json\r\nServer: shop/1.0\r\nContent-Length: 2\r\n\r\n", status)
+		if request.Method != http.MethodHead {
+			fmt.Fprint(c, "{}")
+		}
+	}
+}
+
+var volatile = regexp.MustCompile(`(?m)^(Traceparent|Gatehouse-Event): .*$`)
+
+// told is what the server got, as stories write it.
+func (r *recorder) told() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for _, raw := range r.got {
+		head, body, _ := strings.Cut(string(raw), "\r\n\r\n")
+		fields := strings.Split(head, "\r\n")
+		sort.Strings(fields[1:])
+		for i, f := range fields {
+			if i == 0 || !volatile.MatchString(f) {
+				list = append(list, f)
+			}
+		}
+		if body != "" {
+			list = append(list, body)
+		}
+	}
+	return list
+}

@@ -1,0 +1,304 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/body"
+	"github.com/gatehouse-sec/gatehouse/kit/canon"
+	"github.com/gatehouse-sec/gatehouse/upstream"
+)
+
+// chunkTime is how long a client may take to read one chunk of an answer (row H3).
+const chunkTime = 30 * time.Second
+
+// loadBody reads the body once, as the kind that the contract declares for its media type.
+func (t *trip) loadBody(context.Context) (*body.Tree, gate.Verdict) {
+	request := t.x.Request
+	if request.Length == 0 {
+		return &body.Tree{Kind: body.Empty}, gate.Allow()
+	}
+	media, params, refusal := body.MediaType(request.Fields)
+	if refusal != nil {
+		return nil, refused(refusal)
+	}
+	kind, known := body.KindOf(media)
+	if op := t.plan.op.Contract; op != nil && len(op.Bodies) > 0 {
+		declared, violation := op.BodyFor(media)
+		if violation != nil {
+			return nil, gate.Deny(gate.UnsupportedMedia, gate.Reason(violation.Reason), "%s", violation.What).At(violation.Pointer).Fixed(violation.Fix)
+		}
+		kind, known = declared.Kind, true
+	}
+	if !known {
+		return nil, gate.Deny(gate.UnsupportedMedia, "body.media_type", "nothing here can read media type %.60q", media)
+	}
+	tree, refusal := body.Read(kind, params, request.Fields.Get("Content-Encoding"), t.r.Body, t.site.limits.Body())
+	if refusal != nil {
+		if wire := t.bodyRefusal(); wire != nil {
+			refusal = wire
+		}
+		return nil, refused(refusal)
+	}
+	return tree, gate.Allow()
+}
+
+// bodyRefusal is what the wire refused of a body whose head it had handed on.
+func (t *trip) bodyRefusal() *canon.Refusal {
+	if t.conn == nil || t.conn.Request == nil {
+		return nil
+	}
+	if r := t.conn.Request.BodyRefusal(); r != nil {
+		return &canon.Refusal{Reason: r.Reason, Status: r.Status, Detail: r.Detail}
+	}
+	return nil
+}
+
+// forward sends the request to a server and its answer to the client.
+func (t *trip) forward() {
+	if a := t.plan.answer; a != nil {
+		t.release(a, nil)
+		return
+	}
+	t.by = "upstream"
+	request := t.outgoing()
+	call := upstream.Call{HashKey: t.hashKey(), Idempotent: idempotent(request.Method), Stream: t.plan.op.Stream.Kind != "", Upgrade: t.x.Request.Upgrade != ""}
+	response, report, err := t.site.sender.Send(t.r.Context(), request, call)
+	t.timing.upstream = report
+	if err != nil {
+		t.refuse(t.sendError(err))
+		return
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		t.tunnel(response)
+		return
+	}
+	a := &gate.Answer{Status: response.StatusCode, Fields: response.Header}
+	t.release(a, response)
+}
+
+// sendError says why no server answered. What the client's own body did wrong is told as that.
+func (t *trip) sendError(err error) gate.Verdict {
+	if r := t.bodyRefusal(); r != nil {
+		t.by = "wire"
+		return refused(r)
+	}
+	var limit *overLimit
+	if errors.As(err, &limit) {
+		t.by = "limits"
+		return gate.Deny(gate.TooLarge, "limits.body", "the body is larger than %d bytes", limit.bytes)
+	}
+	var failed *upstream.Error
+	if errors.As(err, &failed) {
+		return gate.Deny(gate.CodeFor(failed.Status), gate.Reason(failed.Reason), "%s", failed.Error())
+	}
+	return gate.Deny(gate.BadServer, "upstream.failed", "%v", err)
+}
+
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// hashKey is what keeps a caller at one server when the document asks for it.
+func (t *trip) hashKey() string {
+	return t.site.hash(t.x)
+}
+
+// outgoing writes the request for the server from the canonical one, and from nothing else.
+func (t *trip) outgoing() *http.Request {
+	in := t.x.Request
+	path := strings.TrimPrefix(in.Path, t.site.api.Base)
+	if path == "" {
+		path = "/"
+	}
+	u := &url.URL{Path: decoded(path), RawPath: path, RawQuery: canon.EncodeQuery(in.Query)}
+	out := &http.Request{Method: in.Method, URL: u, Host: hostPort(in), Header: t.fields(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	t.body(out)
+	return out
+}
+
+// decoded is the path as net/url wants it beside its raw form. The raw form is canonical, so this cannot fail.
+func decoded(path string) string {
+	if !strings.Contains(path, "%") {
+		return path
+	}
+	s, err := url.PathUnescape(path)
+	if err != nil {
+		panic("pipeline: canonical path does not decode")
+	}
+	return s
+}
+
+func hostPort(in *canon.Request) string {
+	host := in.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if in.Port != "" {
+		host += ":" + in.Port
+	}
+	return host
+}
+
+// fields are the client's, cleaned, and what the gateway says of the client: only here are they set, after everything
+// that a client could say of itself was removed.
+func (t *trip) fields() http.Header {
+	in := t.x.Request
+	h := in.Fields
+	if !t.site.pass {
+		h.Del("Authorization")
+	}
+	h.Set("X-Forwarded-For", t.x.Source.Client.String())
+	h.Set("X-Forwarded-Proto", in.Scheme)
+	h.Set("X-Forwarded-Host", hostPort(in))
+	h.Set("Traceparent", t.trace().next())
+	t.site.names.Write(h, t.x.Principal(), t.x.ID)
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // net/http must not invent one
+	}
+	return h
+}
+
+// body gives the server the bytes that were checked, or the stream when no guard reads them.
+func (t *trip) body(out *http.Request) {
+	in := t.x.Request
+	switch tree := t.x.ReadBody(); {
+	case tree != nil && len(tree.Raw) > 0:
+		raw := tree.Raw
+		out.ContentLength = int64(len(raw))
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }
+		out.Body, _ = out.GetBody()
+		out.Header.Del("Content-Encoding")
+		t.sent = out.ContentLength
+	case tree != nil || in.Length == 0:
+		out.Body = http.NoBody
+		if in.Method == http.MethodPost || in.Method == http.MethodPut || in.Method == http.MethodPatch {
+			out.ContentLength = 0
+		}
+	default:
+		out.ContentLength = in.Length
+		out.Body = &bounded{from: t.r.Body, left: t.site.streamLimit(t.plan.op), limit: t.site.streamLimit(t.plan.op), sent: &t.sent}
+	}
+}
+
+// bounded is a streamed body that may not pass its limit.
+type bounded struct {
+	from        io.ReadCloser
+	left, limit int64
+	sent        *int64
+}
+
+type overLimit struct{ bytes int64 }
+
+func (e *overLimit) Error() string {
+	return "body is larger than " + strconv.FormatInt(e.bytes, 10) + " bytes"
+}
+
+// Read gives an error, never an end, once the limit is passed: the server must not take a cut body for a whole one.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.from.Read(p)
+	b.left -= int64(n)
+	if b.left < 0 {
+		return 0, &overLimit{b.limit}
+	}
+	*b.sent += int64(n)
+	return n, err
+}
+
+func (b *bounded) Close() error { return b.from.Close() }
+
+// release lets the answer's guards look, writes the event, and only then lets the answer go.
+func (t *trip) release(a *gate.Answer, response *http.Response) {
+	t.outcome = gate.Outcome{Verdict: gate.Allow(), Status: a.Status}
+	removeHop(a.Fields)
+	t.site.cors.mark(a.Fields, t.x.Request.Fields.Get("Origin"))
+	if v := t.review(t.r.Context(), a); !v.Allowed() {
+		t.refuse(v)
+		return
+	}
+	length := int64(0)
+	if response != nil {
+		length = response.ContentLength
+	}
+	t.record(gate.Allow(), length)
+	t.head(a)
+	if response != nil {
+		t.copy(response)
+	}
+}
+
+// copy streams the answer's body. A body that breaks breaks the client's connection too, so that nobody takes half an
+// answer for a whole one.
+func (t *trip) copy(response *http.Response) {
+	control := http.NewResponseController(t.w)
+	buffer := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buffer)
+	flush := response.ContentLength < 0 || t.plan.op.Stream.Kind != ""
+	for {
+		n, err := response.Body.Read(buffer[:])
+		if n > 0 {
+			_ = control.SetWriteDeadline(time.Now().Add(chunkTime))
+			if _, werr := t.w.Write(buffer[:n]); werr != nil {
+				t.recordBroken("client.gone", "the client did not take the whole answer")
+				panic(http.ErrAbortHandler)
+			}
+			if flush && err == nil {
+				_ = control.Flush()
+			}
+		}
+		if err == io.EOF {
+			t.trailers(response)
+			return
+		}
+		if err != nil {
+			t.recordBroken("upstream.broken_answer", err.Error())
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// buffers are shared by all answers.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// trailers pass on gRPC's, and nobody else's (row B10).
+func (t *trip) trailers(response *http.Response) {
+	if t.plan.op.Stream.Kind != "grpc" {
+		return
+	}
+	for name, values := range response.Trailer {
+		t.w.Header()[http.TrailerPrefix+name] = values
+	}
+}
+
+// removeHop removes the fields that belong to the connection to the server, and those in which only the gateway has a say.
+func removeHop(h http.Header) {
+	for _, list := range h["Connection"] {
+		for _, name := range strings.Split(list, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range hopByHop {
+		delete(h, name)
+	}
+	for name := range h {
+		if strings.HasPrefix(name, "Access-Control-") {
+			delete(h, name)
+		}
+	}
+}
+
+var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
