@@ -147,7 +147,7 @@ func TestClaims(t *testing.T) {
 		{"empty subject", map[string]any{"sub": ""}, Claims},
 		{"subject of no string", map[string]any{"sub": 7}, Claims},
 		{"subject with a line end", map[string]any{"sub": "alice\r\nGatehouse-Roles: admin"}, Claims},
-		{"subject with NUL", map[string]any{"sub": "alice\x00"}, Claims},
+		{"subject with NUL", map[string]any{"sub": "alice\x00"}, Malformed},
 		{"subject written backwards", map[string]any{"sub": "alice\u202e"}, Claims},
 		{"subject too long", map[string]any{"sub": strings.Repeat("a", 256)}, Claims},
 		{"jti of no string", map[string]any{"jti": 7}, Claims},
