@@ -24,14 +24,14 @@ type Document struct {
 	File string // as the operator named it
 
 	root   *node
-	lines  []string       // without line ends
-	masked map[*node]bool // scalars whose text must not be shown, found while decoding
+	lines  []string    // without line ends
+	masked map[int]int // line -> column from which on it must not be shown, found while decoding
 }
 
 // Parse reads a document. When the error is a mistake.List and the document is not nil, the document is whole enough to
 // look for further mistakes in it with Section, but not to be served.
 func Parse(file string, data []byte) (*Document, error) {
-	d := &Document{File: file, masked: map[*node]bool{}}
+	d := &Document{File: file, masked: map[int]int{}}
 	text, found := readText(data)
 	d.lines = strings.Split(text, "\n")
 	if len(found) > 0 {
@@ -48,14 +48,27 @@ func Parse(file string, data []byte) (*Document, error) {
 
 // finish puts file and excerpt on mistakes that have their line and column.
 func (d *Document) finish(found mistake.List) error {
+	excerpts := map[int]string{}
 	for i := range found {
 		found[i].File = d.File
 		found[i].Line = min(max(found[i].Line, 1), len(d.lines))
 		found[i].Column = max(found[i].Column, 1)
-		found[i].Excerpt = d.excerpt(found[i].Line)
+		text, known := excerpts[found[i].Line]
+		if !known {
+			text = d.excerpt(found[i].Line)
+			excerpts[found[i].Line] = text
+		}
+		found[i].Excerpt = text
 	}
 	sortByPlace(found)
 	return found.Err()
+}
+
+// hide keeps a scalar out of every excerpt from now on.
+func (d *Document) hide(n *node) {
+	if column, ok := d.masked[n.line]; !ok || n.column < column {
+		d.masked[n.line] = n.column
+	}
 }
 
 // Keys lists the keys of the mapping at path, in the order of the document.

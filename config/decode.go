@@ -46,13 +46,8 @@ type decoder struct {
 	found mistake.List
 }
 
-// refuse tells of a value: at the value when it stands beside its key, else at the key.
 func (dec *decoder) refuse(n *node, path, write, what string, args ...any) {
-	line, column := n.line, n.column
-	if at := dec.doc.find(path); at.node == n {
-		line, column = at.line, at.column
-	}
-	dec.found = append(dec.found, placed(path, line, column, write, fmt.Sprintf(what, args...)))
+	dec.found = append(dec.found, placed(path, n.line, n.column, write, fmt.Sprintf(what, args...)))
 }
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
@@ -127,7 +122,7 @@ func (dec *decoder) structure(n *node, v reflect.Value, path string) {
 	}
 }
 
-// missing points at the key of the mapping that lacks another.
+// missing points at the mapping that lacks a key.
 func (dec *decoder) missing(n *node, path string, f field) {
 	w := wantedOf(f.typ)
 	write := f.name + ":"

@@ -190,22 +190,15 @@ func (d *Document) excerpt(line int) string {
 	if len(text) > 16*maxExcerpt {
 		text = strings.ToValidUTF8(text[:16*maxExcerpt], "")
 	}
-	for n := range d.masked {
-		if n.line == line {
-			text = maskScalar(text, n)
-		}
+	if column, ok := d.masked[line]; ok {
+		rest := afterColumn(text, column)
+		text = text[:len(text)-len(rest)] + hidden
 	}
 	text = maskLine(text)
 	if all := []rune(text); len(all) > maxExcerpt {
 		text = string(all[:maxExcerpt]) + "…"
 	}
 	return text
-}
-
-// maskScalar hides everything from a scalar's place to the end of its line.
-func maskScalar(line string, n *node) string {
-	rest := afterColumn(line, n.column)
-	return line[:len(line)-len(rest)] + hidden
 }
 
 // show quotes text of the document for a message, unless it looks like a secret.

@@ -20,7 +20,7 @@ type node struct {
 	kind   kind
 	text   string // of a scalar, its meaning
 	style  style  // of a scalar
-	line   int    // 1-based
+	line   int    // 1-based: where a mistake points; of a mapping or list below its key, the key
 	column int    // 1-based, in characters
 	pairs  []pair // of a mapping, first of each key
 	items  []*node

@@ -28,12 +28,6 @@ func (d *Document) find(path string) spot {
 		}
 		at, rest = next, after
 	}
-	if at.node != nil && at.node.line == at.line {
-		at.column = at.node.column // the value stands beside its key
-	}
-	if at.node != nil && at.node.kind == kindScalar {
-		at.line, at.column = at.node.line, at.node.column
-	}
 	return at
 }
 
@@ -66,7 +60,7 @@ func step(at spot, path string) (next spot, rest string, ok bool) {
 		return spot{}, "", false
 	}
 	p := at.node.pairs[best]
-	return spot{node: p.value, line: p.line, column: p.column}, path[len(p.key):], true
+	return spot{node: p.value, line: p.value.line, column: p.value.column}, path[len(p.key):], true
 }
 
 func stepQuoted(at spot, inner string) (next spot, rest string, ok bool) {
@@ -79,7 +73,7 @@ func stepQuoted(at spot, inner string) (next spot, rest string, ok bool) {
 	if err != nil || !found {
 		return spot{}, "", false
 	}
-	return spot{node: p.value, line: p.line, column: p.column}, inner[len(word)+1:], true
+	return spot{node: p.value, line: p.value.line, column: p.value.column}, inner[len(word)+1:], true
 }
 
 // joinKey puts a key of the document below a path, quoted when it is more than a word.

@@ -257,7 +257,7 @@ func (dec *decoder) url(n *node, v reflect.Value, path string) {
 	case u.Scheme == "" || u.Host == "" || u.Opaque != "" || u.Hostname() == "":
 		dec.refuse(n, path, "https://host/path", "%s is no whole URL; write it with scheme and host", n.shown())
 	case u.User != nil:
-		dec.doc.masked[n] = true
+		dec.doc.hide(n)
 		dec.refuse(n, path, "", "a URL with a user in it; credentials are written as references to secrets")
 	default:
 		v.Set(reflect.ValueOf(*u))
@@ -286,7 +286,7 @@ func (dec *decoder) text(n *node, v reflect.Value, path string, r rules) {
 	what, w := err.Error(), wantedOf(v.Type())
 	if !strings.Contains(what, n.text) {
 		// A type that doesn't repeat what it refused has its reason: it may be a secret.
-		dec.doc.masked[n] = true
+		dec.doc.hide(n)
 	}
 	if e, ok := v.Addr().Interface().(interface{ Values() []string }); ok {
 		w.example = mistake.Nearest(n.text, e.Values())

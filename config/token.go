@@ -100,7 +100,7 @@ func (c *tokenCheck) token(i int, t *token.Token, all token.Tokens, begin int) b
 		c.colon(t)
 	case token.SingleQuoteType, token.DoubleQuoteType, token.StringType:
 		if i == 0 || !isBlock(all[i-1].Type) {
-			c.oneLine(t, begin, lacksColon(i, t, all))
+			c.oneLine(t, begin, lacksColon(i, begin, all))
 		}
 	}
 	return true
@@ -118,12 +118,12 @@ func firstToken(before token.Tokens) bool {
 }
 
 // lacksColon tells that a text of several lines begins where a key is wanted and ends as one: its first line has no colon.
-func lacksColon(i int, t *token.Token, all token.Tokens) bool {
+func lacksColon(i, begin int, all token.Tokens) bool {
 	endsAsKey := i+1 < len(all) && all[i+1].Type == token.MappingValueType
 	for i > 0 && all[i-1].Type == token.CommentType {
 		i--
 	}
-	return endsAsKey && (i == 0 || all[i-1].Type != token.MappingValueType)
+	return endsAsKey && (i == 0 || all[i-1].Type != token.MappingValueType || all[i-1].Position.Line < begin)
 }
 
 // colon refuses "a: b: c", on one line or in one place of a bracket.
@@ -179,7 +179,7 @@ func (c *tokenCheck) locate(line, other int, text string) (int, int) {
 
 // quoteRest gives what stands from the token to the end of its line, in quotes, if it is short and plain.
 func (c *tokenCheck) quoteRest(t *token.Token) string {
-	if t.Position.Line > len(c.lines) {
+	if t.Position.Line > len(c.lines) || c.told[t.Position.Line] {
 		return ""
 	}
 	rest := afterColumn(c.lines[t.Position.Line-1], t.Position.Column)

@@ -42,6 +42,9 @@ func All(doc []byte, seed int64, n int, hints Hints) []Mutation {
 		if len(makers) > 0 {
 			names = append(names, name)
 		}
+		if len(makers) > 0 && (name == "typo" || name == "bad word") {
+			names = append(names, name, name, name, name) // the slips that people make most
+		}
 	}
 	if len(names) == 0 {
 		panic("mutate: the document has no room for a mutation")
