@@ -44,8 +44,8 @@ func Open(dir string) (*Shop, error) {
 		return nil, err
 	}
 	shop := &Shop{dir: dir, at: map[string]net.Listener{}}
-	for _, make := range []func() (*Service, string){catalogue, orders, paycard, paybank, logistics, invoice} {
-		s, schema := make()
+	for _, build := range []func() (*Service, string){catalogue, orders, paycard, paybank, logistics, invoice} {
+		s, schema := build()
 		s.dir, s.peer = dir, shop.url
 		shop.services = append(shop.services, s)
 		var err, logErr error
@@ -128,6 +128,9 @@ func (s *Shop) url(name string) string {
 func (s *Shop) Close() {
 	for _, server := range s.servers {
 		server.Close()
+	}
+	for _, l := range s.at {
+		l.Close() // again for those that serve, and at last for those that never did
 	}
 	for _, svc := range s.services {
 		if svc.db != nil {

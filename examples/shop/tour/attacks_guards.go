@@ -71,8 +71,8 @@ func contents() []attack {
 		{Hole: "CAT-08", Name: "hidden products by two limits", Service: "catalogue", Guard: "contract", Expect: []int{400},
 			Write:  one("", "GET", "/catalogue/products?limit=5&limit=500", ""),
 			Effect: func(o outcome) bool { return shows(o, "Prototype chair") }},
-		{Hole: "ALL-09", Name: "JSON that says it is a form", Service: "orders", Guard: "contract", Expect: []int{415},
-			Write: one("mallory", "PATCH", "/shop/profile", `{"email":"taken@evil.example"}`, "Content-Type: application/x-www-form-urlencoded"),
+		{Hole: "ALL-09", Name: "JSON that says it is text", Service: "orders", Guard: "contract", Expect: []int{415},
+			Write: one("mallory", "PATCH", "/shop/profile", `{"email":"taken@evil.example"}`, "Content-Type: text/plain"),
 			Effect: func(o outcome) bool {
 				return o.after.count("orders", "customers", map[string]string{"email": "taken@evil.example"}) > 0
 			}},

@@ -12,12 +12,13 @@ import (
 	"github.com/corazawaf/coraza/v3"
 )
 
-// The OWASP Core Rule Set at paranoia 1 refuses exactly the attacks that are credited to waf, and no good request.
+// The OWASP Core Rule Set at paranoia 1, told that methods and media types are for the contract to judge, refuses exactly the attacks that are credited to waf, and no good request.
 func TestRuleSet(t *testing.T) {
 	waf, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(`
 		Include @coraza.conf-recommended
 		Include @crs-setup.conf.example
 		SecAction "id:900200,phase:1,pass,nolog,setvar:'tx.allowed_methods=GET HEAD POST PATCH DELETE OPTIONS'"
+		SecAction "id:900220,phase:1,pass,nolog,setvar:'tx.allowed_request_content_type=|application/json| |text/plain|'"
 		Include @owasp_crs/*.conf
 		SecRuleEngine On`))
 	if err != nil {

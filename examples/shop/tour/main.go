@@ -91,7 +91,7 @@ func run(args []string, out *os.File) (bool, error) {
 		}
 	}
 	var steps record
-	show := newScreen(out, terminalWidth())
+	show := newScreen(out, terminalWidth(), gateway != nil)
 	t, err := newTour(services, gateway, host, commands, func(s step) {
 		if steps.Steps = append(steps.Steps, s); !o.json {
 			show.step(s)

@@ -12,31 +12,35 @@ import (
 type screen struct {
 	out    io.Writer
 	color  bool
-	width  int // 0: lines may be as long as they like
+	twice  bool // there is a gateway
+	width  int  // 0: lines may be as long as they like
 	part   string
-	counts map[string]int // steps as claimed, per part; "wrong" counts the others
+	counts map[string]int // steps as claimed, per part; "wrong" counts the others, "untried" those that this machine cannot try
 
 	services []string            // of good requests that wait to be printed, in the order of their first
 	served   map[string][]string // their names
 }
 
-func newScreen(out *os.File, width int) *screen {
+func newScreen(out *os.File, width int, twice bool) *screen {
 	info, err := out.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
 	if !terminal {
 		width = 0
 	}
-	return &screen{out: out, color: terminal && os.Getenv("NO_COLOR") == "", width: width, counts: map[string]int{}, served: map[string][]string{}}
+	return &screen{out: out, twice: twice, color: terminal && os.Getenv("NO_COLOR") == "", width: width, counts: map[string]int{}, served: map[string][]string{}}
 }
 
-func heading(part string) string {
+func heading(part string, twice bool) string {
 	switch part {
 	case "good":
 		return "Good requests"
 	case "attack":
-		return "Attacks, the same bytes to the service and to the gateway"
+		if twice {
+			return "Attacks: the same bytes to the service and to the gateway"
+		}
+		return "Attacks on the services as they stand"
 	case "open":
-		return "Still open: the shape is right, only the meaning is wrong"
+		return "Still open: the shape is right, only the meaning is wrong, and no guard knows the meaning yet"
 	}
 	return "Every good request again"
 }
@@ -46,12 +50,15 @@ func (s *screen) step(t step) {
 	if t.Part != s.part {
 		s.flush()
 		s.part = t.Part
-		fmt.Fprintf(s.out, "\n%s\n", s.paint("1", heading(t.Part)))
+		fmt.Fprintf(s.out, "\n%s\n", s.paint("1", heading(t.Part, s.twice)))
 	}
-	if t.Claimed {
-		s.counts[t.Part]++
-	} else {
+	switch {
+	case !t.Claimed:
 		s.counts["wrong"]++
+	case t.Direct == nil && t.Gateway == nil:
+		s.counts["untried"]++
+	default:
+		s.counts[t.Part]++
 	}
 	if !strings.HasPrefix(t.Part, "good") {
 		s.print(s.mark(t), s.attack(t))
@@ -184,7 +191,14 @@ func (s *screen) paint(code, text string) string {
 func (s *screen) end() {
 	s.flush()
 	c := s.counts
-	sum := fmt.Sprintf("%d good requests served, twice · %d attacks as claimed · %d holes still open, as said", c["good again"], c["attack"], c["open"])
+	stopped := "stopped, as claimed"
+	if !s.twice {
+		stopped = "worked, as nothing stands in front"
+	}
+	sum := fmt.Sprintf("%d good requests served, twice · %d attacks %s · %d holes still open, as said", c["good again"], c["attack"], stopped, c["open"])
+	if c["untried"] > 0 {
+		sum += fmt.Sprintf(" · %d not tried", c["untried"])
+	}
 	if c["wrong"] > 0 {
 		sum += s.paint("31", fmt.Sprintf(" · %d NOT as claimed", c["wrong"]))
 	}
