@@ -6,6 +6,7 @@ package identity
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,7 @@ type Tools struct {
 // Guard finds out who is calling one API.
 type Guard struct {
 	readers   []Reader
+	issuers   []string
 	headers   HeaderNames
 	pass      bool
 	challenge string // of a caller without credential
@@ -67,18 +69,18 @@ func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
 	}
 	cfg = cfg.withDefaults()
 	wrong := cfg.check(api, tools)
-	readers, err := readers(cfg, api, tools)
+	readers, issuers, err := readers(cfg, api, tools)
 	wrong.Under("", err)
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
 	realm := "Bearer realm=" + quoted(api.Name)
-	return &Guard{readers: readers, headers: cfg.Headers, pass: cfg.PassCredential,
+	return &Guard{readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential,
 		challenge: realm, refused: realm + `, error="invalid_token"`}, nil
 }
 
-// readers is the list of what can prove who calls, in order. One line for each kind.
-func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, error) {
+// readers is the list of what can prove who calls, in order, one line for each kind, and the names of who vouches.
+func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, []string, error) {
 	var wrong mistake.List
 	issuers := cfg.Issuers
 	if tools.Dev != nil && cfg.Development.Accepted(tools.Now()) {
@@ -86,7 +88,12 @@ func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, error) {
 	}
 	tokens, err := bearer.New(issuers, bearer.Tools{Now: tools.Now, Keys: tools.Keys, Verified: tools.Verified, API: api.Name, Policy: tools.Policy})
 	wrong.Under("issuers", err)
-	return []Reader{tokens}, wrong.Err()
+	if err := wrong.Err(); err != nil {
+		return nil, nil, err
+	}
+	return []Reader{
+		tokens, // Authorization: Bearer
+	}, tokens.Issuers(), nil
 }
 
 // Check identifies the caller. An operation that is public lets a caller without credential go on; nothing else does.
@@ -128,6 +135,9 @@ func (g *Guard) refuse(v gate.Verdict) gate.Verdict {
 	}
 	return v.With("WWW-Authenticate", g.refused)
 }
+
+// Issuers names who may vouch for a caller, the development issuer included. None: nobody can prove who they are.
+func (g *Guard) Issuers() []string { return slices.Clone(g.issuers) }
 
 // Headers names the fields in which the server behind learns who is calling. What a client sends under these names is
 // removed, whatever the operation.

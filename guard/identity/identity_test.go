@@ -48,6 +48,9 @@ func withDev(t *testing.T) (*identity.Guard, *dev.Issuer) {
 
 func TestDevelopmentTokenIdentifies(t *testing.T) {
 	g, issuer := withDev(t)
+	if names := g.Issuers(); len(names) != 1 || names[0] != dev.Name {
+		t.Errorf("issuers %v", names)
+	}
 	token, err := issuer.Token("alice", []string{"customer"}, []string{"orders:read", "orders:write"}, noon(), 0)
 	if err != nil {
 		t.Fatal(err)

@@ -65,6 +65,15 @@ func New(list []Issuer, tools Tools) (*Reader, error) {
 	return r, nil
 }
 
+// Issuers names those that are trusted, in the order of the document.
+func (r *Reader) Issuers() []string {
+	names := make([]string, len(r.issuers))
+	for i, t := range r.issuers {
+		names[i] = t.name
+	}
+	return names
+}
+
 // Read looks for the credential and judges it. Found says that there is one, good or bad: a bad one is never the same as
 // none (row E32). A token in a query or a form is no credential.
 func (r *Reader) Read(ctx context.Context, x *gate.Exchange) (*gate.Principal, bool, gate.Verdict) {

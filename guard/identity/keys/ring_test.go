@@ -241,6 +241,11 @@ func TestWrongUses(t *testing.T) {
 	if _, _, err := Fixed(nil).Find(context.Background(), time.Now(), "", jose.ES256); !errors.Is(err, ErrUnavailable) {
 		t.Error(err)
 	}
+	offline := NewSource(p.now, Offline(), nil)
+	defer offline.Close()
+	if r, err := offline.Open(p.origin()); err != nil || !errors.Is(find(r, p, "one"), ErrUnavailable) {
+		t.Errorf("offline: %v", err)
+	}
 	s.Close()
 	r, err := s.Open(p.origin())
 	if err != nil {
