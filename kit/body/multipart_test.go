@@ -32,7 +32,11 @@ func TestMultipart(t *testing.T) {
 			t.Errorf("part %d: %+v, want %+v", i+1, p, w)
 		}
 	}
-	for _, ok := range []string{onePart, strings.TrimSuffix(onePart, "\n")} {
+	for _, ok := range []string{
+		onePart, strings.TrimSuffix(onePart, "\n"),
+		"--xyz\nContent-Disposition: form-data; name=\"a\"; filename=\"latin1.txt\"\nContent-Type: text/plain\n\n\xff\x00\n--xyz--\n",
+		"--xyz\nContent-Disposition: form-data; name=\"a\"\nContent-Type: application/octet-stream\n\n\xff\x00\n--xyz--\n",
+	} {
 		if _, refusal := Read(Multipart, bnd, "", strings.NewReader(crlf(ok)), Limits{}); refusal != nil {
 			t.Errorf("%q: %v", ok, refusal)
 		}
@@ -88,6 +92,9 @@ func TestMultipartRefused(t *testing.T) {
 		{"", with(name+`; filename=".."`, "1"), multipartFileName},
 		{"", with(name+`; filename=""`, "1"), multipartFileName},
 		{"", with(name+"\nContent-Type: multipart/mixed; boundary=abc", "1"), multipartNested},
+		{"", with(name+"\nContent-Type: message/rfc822", "1"), multipartNested},
+		{"", with(name+"\nContent-Type: text/plain; boundary=abc", "1"), multipartNested},
+		{"", with(name+"\nContent-Type: text/csv", "\xff"), bodyUTF8},
 		{"", with(name+"\nContent-Type: what", "1"), mediaMalformed},
 		{"", with(name+"\nContent-Length: 2", "1"), multipartHeader},
 		{"", with(name+"; filename=\""+strings.Repeat("x", 5000)+`"`, "1"), multipartHeader},

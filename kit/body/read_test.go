@@ -152,6 +152,8 @@ func TestKinds(t *testing.T) {
 		{"", XML, nil, `<?xml version="1.0" encoding='UTF-8'?><!-- x --><a><![CDATA[ <b> ]]></a>`, "", 0},
 		{"", XML, nil, "\ufeff<?xml version=\"1.0\"?><a/>", "", 0},
 		{"", XML, nil, `<?xml-stylesheet encoding="x"?><a/>`, "", 0},
+		{"", XML, nil, "<?xml", xmlEncoding, 400},
+		{"", XML, nil, "<?xml\nversion='1.0' encoding='utf-7'?><a/>", xmlEncoding, 400},
 		{"", XML, nil, `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>`, xmlDoctype, 400},
 		{"", XML, nil, `<!doctype a><a/>`, xmlDoctype, 400},
 		{"", XML, nil, `<a/><!ENTITY x "y">`, xmlDoctype, 400},

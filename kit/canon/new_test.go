@@ -104,6 +104,8 @@ func TestRefused(t *testing.T) {
 		{"C22", overHTTP1(t, "FOO /x HTTP/1.1", "Host: a"), methodRefused, 405},
 		{"E27", get(t, "Cookie: "+strings.Repeat("a=1; ", 65)+"z=1"), cookieTooMany, 431},
 		{"E27", get(t, "Cookie: a="+strings.Repeat("x", 8200)), cookieTooMany, 431},
+		{"E27", get(t, "Cookie: a="+strings.Repeat("x", 8<<10-2)), "", 0},
+		{"E27", get(t, "Cookie: a="+strings.Repeat("x", 8<<10-1)), cookieTooMany, 431},
 		{"E28", get(t, "Cookie: s=1; s=2"), cookieDuplicate, 400},
 		{"E28", get(t, `Cookie: "s"=3`), cookieMalformed, 400},
 		{"E28", get(t, "Cookie: $Version=1; a=b"), cookieMalformed, 400},
