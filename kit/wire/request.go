@@ -68,6 +68,7 @@ type verdicts struct {
 // NewRequestConn wraps c. now must be the clock that the deadlines of c follow.
 func NewRequestConn(c net.Conn, lim Limits, now func() time.Time) *RequestConn {
 	lim = lim.withDefaults()
+	c.SetReadDeadline(time.Time{}) //nolint:errcheck // of a handshake, perhaps; if c is closed, Read will tell
 	return &RequestConn{Conn: c, now: now, parser: newRequestParser(lim), patience: patience{conn: c}, credit: bodyWindow}
 }
 
