@@ -38,7 +38,7 @@ func ParseAddress(s string) (Address, error) {
 	a := Address{scheme: u.Scheme, host: u.Hostname(), port: standardPort(u.Scheme)}
 	if a.host != "localhost" {
 		ip, err := netip.ParseAddr(a.host)
-		if err != nil {
+		if err != nil || ip.Zone() != "" {
 			return Address{}, fmt.Errorf("%q is neither an IP address nor localhost; write the address of the interface, or 0.0.0.0 for all", a.host)
 		}
 		a.host = ip.Unmap().String()
@@ -61,6 +61,14 @@ func standardPort(scheme string) uint16 {
 	}
 	return 80
 }
+
+// Pattern and Example tell schema and manual what an address looks like.
+func (Address) Pattern() string {
+	return `^https?://(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$`
+}
+
+// Example is an address that is accepted.
+func (Address) Example() string { return "https://0.0.0.0:8443" }
 
 // MarshalText writes the address.
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }

@@ -56,6 +56,14 @@ func (s shelf) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	return src.certificate(hello)
 }
 
+func (s shelf) inventory() []CertInfo {
+	var all []CertInfo
+	for _, src := range s {
+		all = append(all, src.inventory()...)
+	}
+	return all
+}
+
 // canonicalName is how server names are compared: lower case, without the dot that makes a name absolute, so that
 // "A.test." cannot reach another policy than "a.test" (A17). crypto/tls itself refuses the dot in a handshake.
 func canonicalName(name string) string {

@@ -3,9 +3,11 @@ package listen
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/listen/proxyheader"
 	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
@@ -63,64 +65,40 @@ type ACME struct {
 }
 
 // TLSVersion is the lowest version of TLS. The zero TLSVersion is 1.3.
-type TLSVersion struct{ old bool }
+type TLSVersion string
 
-// UnmarshalText reads 1.3 or 1.2.
-func (v *TLSVersion) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "1.3":
-		*v = TLSVersion{}
-	case "1.2":
-		*v = TLSVersion{old: true}
-	default:
-		return fmt.Errorf("%q is no TLS version that is safe to speak; write 1.3 or 1.2", text)
-	}
-	return nil
-}
+// The versions that are safe to speak.
+const (
+	TLS13 TLSVersion = "1.3"
+	TLS12 TLSVersion = "1.2"
+)
 
-// MarshalText writes 1.3 or 1.2.
-func (v TLSVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
-
-// String writes 1.3 or 1.2.
-func (v TLSVersion) String() string {
-	if v.old {
-		return "1.2"
-	}
-	return "1.3"
-}
+// Values lists the words.
+func (TLSVersion) Values() []string { return []string{string(TLS13), string(TLS12)} }
 
 // ProxyProtocol says which versions of the PROXY protocol trusted proxies must speak. The zero ProxyProtocol is off.
-type ProxyProtocol struct{ v1, v2 bool }
+type ProxyProtocol string
 
-// UnmarshalText reads off, v1, v2 or both.
-func (p *ProxyProtocol) UnmarshalText(text []byte) error {
-	known := map[string]ProxyProtocol{"off": {}, "v1": {v1: true}, "v2": {v2: true}, "both": {v1: true, v2: true}}
-	got, ok := known[string(text)]
-	if !ok {
-		return fmt.Errorf("%q is not off, v1, v2 or both", text)
-	}
-	*p = got
-	return nil
-}
+// What trusted proxies may be asked for.
+const (
+	ProxyOff  ProxyProtocol = "off"
+	ProxyV1   ProxyProtocol = "v1"
+	ProxyV2   ProxyProtocol = "v2"
+	ProxyBoth ProxyProtocol = "both"
+)
 
-// MarshalText writes off, v1, v2 or both.
-func (p ProxyProtocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-
-// String writes off, v1, v2 or both.
-func (p ProxyProtocol) String() string {
-	switch {
-	case p.v1 && p.v2:
-		return "both"
-	case p.v1:
-		return "v1"
-	case p.v2:
-		return "v2"
-	}
-	return "off"
+// Values lists the words.
+func (ProxyProtocol) Values() []string {
+	return []string{string(ProxyOff), string(ProxyV1), string(ProxyV2), string(ProxyBoth)}
 }
 
 // On tells that a header is demanded of trusted proxies.
-func (p ProxyProtocol) On() bool { return p.v1 || p.v2 }
+func (p ProxyProtocol) On() bool { return p != "" && p != ProxyOff }
+
+// accept gives what the reader of headers takes; an unknown word takes nothing.
+func (p ProxyProtocol) accept() proxyheader.Accept {
+	return proxyheader.Accept{V1: p == ProxyV1 || p == ProxyBoth, V2: p == ProxyV2 || p == ProxyBoth}
+}
 
 // defaultDirectory is Let's Encrypt's production directory.
 const defaultDirectory = "https://acme-v02.api.letsencrypt.org/directory"
@@ -176,6 +154,12 @@ func (c Config) check(d Deps) mistake.List {
 	}
 	if c.ProxyProtocol.On() && len(c.TrustedProxies) == 0 {
 		list.Add("proxy_protocol", "trusted_proxies: [192.0.2.0/28]", "demands a header of trusted proxies, but none is listed")
+	}
+	if c.MinTLS != "" && !slices.Contains(c.MinTLS.Values(), string(c.MinTLS)) {
+		list.Add("min_tls", "1.3", "%q is no TLS version that is safe to speak", c.MinTLS)
+	}
+	if c.ProxyProtocol != "" && !slices.Contains(c.ProxyProtocol.Values(), string(c.ProxyProtocol)) {
+		list.Add("proxy_protocol", "v2", "%q is not off, v1, v2 or both", c.ProxyProtocol)
 	}
 	c.Limits.check(&list)
 	return list

@@ -8,7 +8,7 @@ import (
 
 // Drain takes no more connections, lets what is being answered be answered and tells clients to go (Connection: close,
 // GOAWAY). It returns when every connection has gone, those that handlers took over included, or with ctx's error when ctx
-// ends first: then all that is left is cut off. Serve returns after it (I16).
+// ends first: then all that is left has been cut off. The server has ended when it returns (I16).
 func (s *Server) Drain(ctx context.Context) error {
 	s.control.Lock()
 	for _, d := range s.control.doors {
@@ -17,7 +17,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.control.ended = true
 	engines := append([]*engine{}, s.control.retired...)
 	s.control.Unlock()
-	defer s.end()
+	defer s.Close()
 
 	entered := make(chan struct{})
 	go func() {
@@ -62,12 +62,15 @@ func (s *Server) empty(ctx context.Context) error {
 	return nil
 }
 
-// stop ends whatever there still is.
-func (s *Server) stop() {
+// Close ends the server and cuts every connection off. It may be called again, and after Drain.
+func (s *Server) Close() {
 	s.end()
 	s.control.Lock()
 	defer s.control.Unlock()
-	s.control.ended = true
+	if s.control.closed {
+		return
+	}
+	s.control.ended, s.control.closed = true, true
 	closeAll(s.control.doors)
 	s.census.closeAll()
 	s.accepting.Wait()

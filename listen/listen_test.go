@@ -188,10 +188,9 @@ func run(t *testing.T, cfg Config, d Deps) *bench {
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { b.served <- s.Serve(ctx) }()
+	go func() { b.served <- s.Serve(context.Background()) }()
 	t.Cleanup(func() {
-		cancel()
+		s.Close()
 		select {
 		case err := <-b.served:
 			if err != nil {
@@ -432,8 +431,8 @@ func TestTLSVersions(t *testing.T) {
 		client uint16
 		ok     bool
 	}{
-		{TLSVersion{}, tls.VersionTLS13, true}, {TLSVersion{}, tls.VersionTLS12, false},
-		{TLSVersion{old: true}, tls.VersionTLS12, true}, {TLSVersion{old: true}, tls.VersionTLS11, false},
+		{"", tls.VersionTLS13, true}, {"", tls.VersionTLS12, false}, {TLS13, tls.VersionTLS12, false},
+		{TLS12, tls.VersionTLS12, true}, {TLS12, tls.VersionTLS11, false},
 	} {
 		b := run(t, Config{At: at(t, "https://127.0.0.1:0"), Certificates: files, MinTLS: c.lowest}, deps(t, http.HandlerFunc(tell)))
 		_, err := handshake(b.hostport("https"), &tls.Config{RootCAs: ca.pool, ServerName: "a.test", MinVersion: tls.VersionTLS10, MaxVersion: c.client})

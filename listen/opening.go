@@ -28,7 +28,7 @@ func newOpening(s *socket) *opening {
 
 // header reads the PROXY header of a trusted proxy. It may be called once, before any Read.
 func (o *opening) header(p ProxyProtocol) (proxyheader.Header, error) {
-	return proxyheader.Read(o.first, proxyheader.Accept{V1: p.v1, V2: p.v2})
+	return proxyheader.Read(o.first, p.accept())
 }
 
 // Read hands on what the client sends.

@@ -30,22 +30,22 @@ func TestProxyProtocolPlain(t *testing.T) {
 		peer    string // that the handler saw; "" : it was never asked
 		reason  string
 	}{
-		{"v1", trusted, ProxyProtocol{v1: true}, lineOne + request, "203.0.113.9", ""},
-		{"v2", trusted, ProxyProtocol{v2: true}, blockV2 + request, "203.0.113.10", ""},
-		{"both, v1", trusted, ProxyProtocol{true, true}, lineOne + request, "203.0.113.9", ""},
-		{"both, v2", trusted, ProxyProtocol{true, true}, blockV2 + request, "203.0.113.10", ""},
-		{"proxy for itself", trusted, ProxyProtocol{v1: true}, "PROXY UNKNOWN\r\n" + request, "127.0.0.1", ""},
-		{"twice v1", trusted, ProxyProtocol{v1: true}, lineOne + lineOne + request, "", reasonProxyStranger},
-		{"twice v2", trusted, ProxyProtocol{v2: true}, blockV2 + blockV2 + request, "", reasonProxyStranger},
-		{"v1 then v2", trusted, ProxyProtocol{true, true}, lineOne + blockV2 + request, "", reasonProxyStranger},
-		{"oversize", trusted, ProxyProtocol{v1: true}, "PROXY UNKNOWN " + strings.Repeat("x", 100) + "\r\n" + request, "", reasonProxyHeader},
-		{"none", trusted, ProxyProtocol{v1: true}, request, "", reasonProxyHeader},
-		{"v1 where v2 is demanded", trusted, ProxyProtocol{v2: true}, lineOne + request, "", reasonProxyHeader},
-		{"stranger with header", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ProxyProtocol{true, true}, lineOne + request, "", reasonProxyStranger},
-		{"stranger with block", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ProxyProtocol{true, true}, blockV2 + request, "", reasonProxyStranger},
-		{"stranger without", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ProxyProtocol{true, true}, request, "127.0.0.1", ""},
-		{"off, with header", nil, ProxyProtocol{}, lineOne + request, "", reasonProxyStranger},
-		{"off, PUT starts alike", nil, ProxyProtocol{}, strings.Replace(request, "GET", "PUT", 1), "127.0.0.1", ""},
+		{"v1", trusted, ProxyV1, lineOne + request, "203.0.113.9", ""},
+		{"v2", trusted, ProxyV2, blockV2 + request, "203.0.113.10", ""},
+		{"both, v1", trusted, ProxyBoth, lineOne + request, "203.0.113.9", ""},
+		{"both, v2", trusted, ProxyBoth, blockV2 + request, "203.0.113.10", ""},
+		{"proxy for itself", trusted, ProxyV1, "PROXY UNKNOWN\r\n" + request, "127.0.0.1", ""},
+		{"twice v1", trusted, ProxyV1, lineOne + lineOne + request, "", reasonProxyStranger},
+		{"twice v2", trusted, ProxyV2, blockV2 + blockV2 + request, "", reasonProxyStranger},
+		{"v1 then v2", trusted, ProxyBoth, lineOne + blockV2 + request, "", reasonProxyStranger},
+		{"oversize", trusted, ProxyV1, "PROXY UNKNOWN " + strings.Repeat("x", 100) + "\r\n" + request, "", reasonProxyHeader},
+		{"none", trusted, ProxyV1, request, "", reasonProxyHeader},
+		{"v1 where v2 is demanded", trusted, ProxyV2, lineOne + request, "", reasonProxyHeader},
+		{"stranger with header", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ProxyBoth, lineOne + request, "", reasonProxyStranger},
+		{"stranger with block", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ProxyBoth, blockV2 + request, "", reasonProxyStranger},
+		{"stranger without", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ProxyBoth, request, "127.0.0.1", ""},
+		{"off, with header", nil, ProxyOff, lineOne + request, "", reasonProxyStranger},
+		{"off, PUT starts alike", nil, ProxyOff, strings.Replace(request, "GET", "PUT", 1), "127.0.0.1", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := run(t, Config{At: at(t, "http://127.0.0.1:0"), TrustedProxies: c.trusted, ProxyProtocol: c.speak},
@@ -73,7 +73,7 @@ func TestProxyProtocolBeforeTLS(t *testing.T) {
 	ca := newAuthority(t)
 	b := run(t, Config{
 		At: at(t, "https://127.0.0.1:0"), Certificates: []CertificateFiles{ca.issue("a", "a.test")},
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, ProxyProtocol: ProxyProtocol{v2: true},
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, ProxyProtocol: ProxyV2,
 	}, deps(t, http.HandlerFunc(tell)))
 	ask := func(before string) (string, error) {
 		c, err := net.Dial("tcp", b.hostport("https"))
@@ -107,7 +107,7 @@ func TestProxyProtocolBeforeTLS(t *testing.T) {
 func TestConnectionsPerAddressBehindProxy(t *testing.T) {
 	b := run(t, Config{
 		At: at(t, "http://127.0.0.1:0"), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
-		ProxyProtocol: ProxyProtocol{v1: true}, Limits: Limits{PerIPv4: 2},
+		ProxyProtocol: ProxyV1, Limits: Limits{PerIPv4: 2},
 	}, deps(t, http.HandlerFunc(tell)))
 	open := func(client string) bool {
 		c, err := net.Dial("tcp", b.hostport("http"))

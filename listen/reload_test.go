@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 func (b *bench) serial() string {
@@ -169,9 +171,17 @@ func TestReloadChangesAddresses(t *testing.T) {
 	}
 	get(t, b.client("http", 1, nil), "http://a.test/")
 	get(t, stays, "http://a.test/") // its address is gone, it is not
-	if !eventually(func() bool { _, err := net.Dial("tcp", one); return err != nil }) {
+	if !eventually(func() bool { return !reachable(one) }) {
 		t.Error("the old address still answers")
 	}
+}
+
+func reachable(where string) bool {
+	c, err := net.Dial("tcp", where)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err == nil
 }
 
 func TestLocalhostIsBothFamilies(t *testing.T) {
@@ -233,7 +243,7 @@ func TestDrain(t *testing.T) {
 		defer cancel()
 		drained <- b.Drain(ctx)
 	}()
-	if !eventually(func() bool { _, err := net.Dial("tcp", where); return err != nil }) {
+	if !eventually(func() bool { return !reachable(where) }) {
 		t.Error("new connections are still taken")
 	}
 	select {
@@ -250,6 +260,46 @@ func TestDrain(t *testing.T) {
 		t.Error(err)
 	}
 	b.served <- nil
+}
+
+// The way of a process that is told to end: the context of Serve ends first, and that alone turns nobody away.
+func TestDrainAfterContextOfServe(t *testing.T) {
+	ca := newAuthority(t)
+	s, err := New(Config{At: at(t, "https://127.0.0.1:0"), Certificates: []CertificateFiles{ca.issue("a", "a.test")}}, deps(t, http.HandlerFunc(tell)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Server: s, t: t}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	f, _ := b.dialFrames(ca)
+	cancel()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	get(t, b.client("https", 1, ca.pool), "https://a.test/")
+	told := make(chan http2.ErrCode, 1)
+	go func() {
+		code, said := ended(f)
+		if !said {
+			code = http2.ErrCodeInternal
+		}
+		told <- code
+	}()
+	if err := s.Drain(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if code := <-told; code != http2.ErrCodeNo { // GOAWAY, and no reproach in it
+		t.Errorf("GOAWAY %v", code)
+	}
+	if err := s.Reload(Config{}); err == nil {
+		t.Error("reloaded after the end")
+	}
+	s.Close()
 }
 
 // A drain that takes too long says so and cuts off what is left.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // Start binds every socket. Connections wait until Serve. When one cannot be bound, none is.
@@ -67,6 +68,7 @@ func (s *Server) apply(set *settings) error {
 	s.chooseEngines(set, old)
 	s.exchangeDoors(set, opened)
 	s.retire(old, set)
+	s.warn(set)
 	if old.acme != set.acme {
 		if old.acme != nil {
 			go old.acme.stop()
@@ -76,6 +78,22 @@ func (s *Server) apply(set *settings) error {
 		}
 	}
 	return nil
+}
+
+// warnBefore is how long before its end a certificate is warned about at each load; ACME has renewed it long before.
+const warnBefore = 14 * 24 * time.Hour
+
+// warn logs certificates that clients refuse now or soon.
+func (s *Server) warn(set *settings) {
+	now := s.deps.Now()
+	for _, c := range set.certs.inventory() {
+		switch {
+		case now.After(c.NotAfter) || now.Before(c.NotBefore):
+			s.deps.Log.Error("certificate is not valid now: clients refuse it", "file", c.Source, "names", c.Names, "from", c.NotBefore, "until", c.NotAfter)
+		case c.Source != "development" && now.Add(warnBefore).After(c.NotAfter):
+			s.deps.Log.Warn("certificate ends soon", "file", c.Source, "names", c.Names, "until", c.NotAfter)
+		}
+	}
 }
 
 // chooseEngines keeps the engines whose limits stay.
@@ -166,7 +184,8 @@ func (s *Server) Addresses() []string {
 	return all
 }
 
-// Serve serves until Drain has ended, or until ctx ends, which ends every connection at once.
+// Serve serves until Drain or Close has ended the server. When ctx ends it returns, and nothing else happens: whoever ended
+// ctx drains, and until then nobody is turned away.
 func (s *Server) Serve(ctx context.Context) error {
 	s.control.Lock()
 	if !s.control.started || s.control.serving {
@@ -183,6 +202,5 @@ func (s *Server) Serve(ctx context.Context) error {
 	case <-s.ctx.Done():
 	case <-ctx.Done():
 	}
-	s.stop()
 	return nil
 }

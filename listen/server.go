@@ -31,7 +31,7 @@ type Deps struct {
 	Poll        time.Duration    // how often certificate files are looked at. Default 2s
 }
 
-// Server listens. Make it with New, then Start, Serve, and at the end Drain.
+// Server listens. Make it with New, then Start, Serve, and at the end Drain or Close.
 type Server struct {
 	deps     Deps
 	census   *census
@@ -53,7 +53,8 @@ type controls struct {
 	retired []*engine
 	started bool
 	serving bool
-	ended   bool
+	ended   bool // no reload any more
+	closed  bool
 }
 
 // settings is everything that a new connection is judged by: made by one document, never changed.
@@ -139,11 +140,7 @@ func Info(ctx context.Context) (*conn.Conn, bool) { return conn.From(ctx) }
 
 // Certificates lists every certificate that clients can be shown.
 func (s *Server) Certificates() []CertInfo {
-	var all []CertInfo
-	for _, src := range s.settings.Load().certs {
-		all = append(all, src.inventory()...)
-	}
-	return all
+	return s.settings.Load().certs.inventory()
 }
 
 // Connections is how many clients are connected now.

@@ -20,7 +20,7 @@ func newTLS(certs shelf, acme *acmeSource, lowest TLSVersion) *tls.Config {
 		NextProtos:     []string{protocolHTTP2, protocolHTTP1},
 		GetCertificate: certs.certificate,
 	}
-	if lowest.old {
+	if lowest == TLS12 {
 		c.MinVersion = tls.VersionTLS12
 		c.CipherSuites = []uint16{ // forward secret and authenticated, all fit for HTTP/2 (RFC 9113, appendix A)
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,

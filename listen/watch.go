@@ -43,5 +43,6 @@ func (s *Server) look(refused []stamp) []stamp {
 	next.tls = newTLS(next.certs, set.acme, next.config.MinTLS)
 	s.settings.Store(&next)
 	s.deps.Log.Info("certificates reloaded")
+	s.warn(&next)
 	return nil
 }
