@@ -73,7 +73,7 @@ func (g *Guard) Check(_ context.Context, x *gate.Exchange) gate.Verdict {
 	}
 	if len(p.rules) == 0 {
 		return gate.Deny(gate.NotAllowed, Nobody, "%s has no rule that admits anybody", x.Operation.Key).
-			Fixed("any_caller: true  # " + g.place(x.Operation))
+			Fixed("callers: any  # " + g.place(x.Operation))
 	}
 	for i := range p.rules {
 		if !p.rules[i].admits(caller) {
@@ -176,14 +176,11 @@ func (g *Guard) explain(r *rule, p *gate.Principal, op *gate.Operation) gate.Ver
 		}
 	}
 	if closest == nil {
-		return gate.Deny(gate.NotAllowed, Nobody, "the rule admits nobody").At(place).Fixed("any_caller: true  # " + place)
+		return fixRole(gate.Deny(gate.NotAllowed, Nobody, "the rule admits nobody").At(place), p, place)
 	}
 	if !closest.roleMet(p) {
-		v := gate.Deny(gate.NotAllowed, Role, "the caller has the roles %s; one of %s is needed", list(p.Roles), list(closest.writtenRole)).At(place)
-		if len(p.Roles) > 0 {
-			v = v.Fixed("roles: " + list([]string{p.Roles[0]}) + "  # " + place)
-		}
-		return v
+		return fixRole(gate.Deny(gate.NotAllowed, Role, "the caller has the roles %s; one of %s is needed", list(p.Roles),
+			list(closest.writtenRole)).At(place), p, place)
 	}
 	v := gate.Deny(gate.NotAllowed, Scope, "the caller has the scopes %s; all of %s are needed", list(p.Scopes), list(closest.scopes)).At(place)
 	kept := slices.DeleteFunc(slices.Clone(closest.scopes), func(s string) bool { return !slices.Contains(p.Scopes, s) })
@@ -191,6 +188,18 @@ func (g *Guard) explain(r *rule, p *gate.Principal, op *gate.Operation) gate.Ver
 		v = v.Fixed("scopes: " + list(kept) + "  # " + place)
 	}
 	return v
+}
+
+// fixRole adds the line that lets callers of this caller's first role in, under the key that stands at the place.
+func fixRole(v gate.Verdict, p *gate.Principal, place string) gate.Verdict {
+	if len(p.Roles) == 0 {
+		return v
+	}
+	key := "roles"
+	if strings.HasSuffix(place, "/x-gatehouse-roles") {
+		key = "x-gatehouse-roles"
+	}
+	return v.Fixed(key + ": " + list(p.Roles[:1]) + "  # " + place)
 }
 
 // place is where the document says who may call an operation.

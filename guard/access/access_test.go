@@ -84,7 +84,10 @@ func TestWhoMay(t *testing.T) {
 		{"all rules", gate.Access{Rules: []gate.Rule{{AnyOf: []gate.Need{{Scopes: []string{"orders:read"}}}}, {AnyOf: []gate.Need{{Roles: []string{"support"}}}, Place: "gatehouse.yaml#/x"}}},
 			customer, Role, "roles: [customer]  # gatehouse.yaml#/x"},
 		{"a caller without roles", one(gate.Need{Roles: []string{"support"}}), &gate.Principal{}, Role, ""},
-		{"nobody", one(gate.Need{}), customer, Nobody, "any_caller: true"},
+		{"nobody", one(gate.Need{}), customer, Nobody, "roles: [customer]  # apis"},
+		{"no rule", gate.Access{}, customer, Nobody, "callers: any  # apis[orders].operations.getOrder"},
+		{"role in the contract", gate.Access{Rules: []gate.Rule{{AnyOf: []gate.Need{{Roles: []string{"support"}}}, Place: "orders.yaml#/paths/~1/get/x-gatehouse-roles"}}},
+			customer, Role, "x-gatehouse-roles: [customer]  # orders.yaml#/paths/~1/get/x-gatehouse-roles"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := check(t, Config{}, c.access, c.caller)
