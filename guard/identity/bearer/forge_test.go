@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,6 +66,9 @@ func forge(t testing.TB, key any, header, payload string) string {
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
+// oneRSA is made once, since that takes long; what tells two smiths apart are their other keys.
+var oneRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 // smith is an issuer in a test.
 type smith struct {
 	ec   *ecdsa.PrivateKey
@@ -78,7 +82,7 @@ func newSmith(t testing.TB) *smith {
 	s := &smith{}
 	var err1, err2, err3 error
 	s.ec, err1 = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	s.rsa, err2 = rsa.GenerateKey(rand.Reader, 2048)
+	s.rsa, err2 = oneRSA()
 	_, s.ed, err3 = ed25519.GenerateKey(rand.Reader)
 	if err1 != nil || err2 != nil || err3 != nil {
 		t.Fatal(err1, err2, err3)
