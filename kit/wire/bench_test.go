@@ -114,3 +114,41 @@ func BenchmarkServer(b *testing.B) {
 	b.ReportMetric(float64(strictCPU.Nanoseconds())/float64(n), "strict-cpu-ns/req")
 	b.ReportMetric(100*float64(strictCPU-bareCPU)/float64(bareCPU), "%more")
 }
+
+// The same for HTTP/2 and the frame counter.
+func BenchmarkServerHTTP2(b *testing.B) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "hello")
+	})
+	start := func(wrap func(net.Conn) net.Conn) func() time.Duration {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
+		server.Protocols.SetUnencryptedHTTP2(true)
+		go server.Serve(wrapped{l, wrap})
+		b.Cleanup(func() { server.Close() })
+		client := h2client(b)
+		return func() time.Duration {
+			before := cpu()
+			for range 200 {
+				resp, err := client.Get("http://" + l.Addr().String())
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			return cpu() - before
+		}
+	}
+	bare := start(func(c net.Conn) net.Conn { return c })
+	counted := start(func(c net.Conn) net.Conn { return NewFrameConn(c, FrameBudget{}, nil) })
+	var bareCPU, countedCPU time.Duration
+	for b.Loop() {
+		bareCPU += bare()
+		countedCPU += counted()
+	}
+	b.ReportMetric(100*float64(countedCPU-bareCPU)/float64(bareCPU), "%more")
+}

@@ -32,14 +32,18 @@ func (c *RequestConn) Close() error {
 	return closeSlowly(c.Conn, c.now().Add(lingerTime))
 }
 
-// closeSlowly ends the sending side, reads until the peer has closed, too much has come or the time is over, and then closes.
+// closeSlowly ends the sending side, reads until the peer has closed, too much has come or the time is over, and then closes. It does
+// not wait for that: ending a TLS connection may block, and http.Server.Close closes all under one lock.
 func closeSlowly(conn net.Conn, until time.Time) error {
 	half, ok := conn.(closeWriter)
-	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(until) != nil {
+	if !ok {
 		return conn.Close()
 	}
 	go func() {
 		defer conn.Close() //nolint:errcheck // nobody is left to tell
+		if half.CloseWrite() != nil || conn.SetReadDeadline(until) != nil {
+			return
+		}
 		waste := make([]byte, readSize)
 		for total := 0; total < maxDiscarded; {
 			n, err := conn.Read(waste)

@@ -30,7 +30,7 @@ func TestPipelinedRequests(t *testing.T) {
 		"GET /" + strings.Repeat("9", 8000) + " HTTP/1.1\r\nX: " + strings.Repeat("x", 8000) + "\r\nHost: a.test\r\n\r\n" +
 		"M-SEARCH /10 HTTP/1.0\r\nHost: a.test\r\nConnection: close\r\n\r\n"
 	bodies := []string{"", "GET /", "GET /0123456789", "", "", "a", long, long, "", ""}
-	for _, size := range []int{len(raw), 1000, 61} {
+	for _, size := range []int{len(raw), 9000, 61} {
 		before := len(g.all())
 		var pieces []string
 		for piece := range slices.Chunk([]byte(raw), size) {
@@ -502,6 +502,23 @@ type sizeConn struct {
 func (c sizeConn) Read(p []byte) (int, error) {
 	c.sizes <- len(p)
 	return c.Conn.Read(p)
+}
+
+// H1, H5: what a connection costs here. Nothing while idle, never more than 64 KiB.
+func TestMemory(t *testing.T) {
+	for _, piece := range []int{1, 100, 4096} {
+		raw := good + head("POST /p HTTP/1.1", "Content-Length: 3") + "abc" + strings.TrimSuffix(head("GET /p HTTP/1.1", "X: "+strings.Repeat("x", 16000)), "\r\n")
+		s := &script{data: []byte(raw), pieces: []int{piece}}
+		c := NewRequestConn(s, Limits{}, time.Now)
+		got, err := io.ReadAll(c)
+		if err != nil || cap(c.inbox.b) > 64<<10 || c.inbox.open() < 16000 {
+			t.Errorf("%d handed on, %v; holds %d bytes in %d", len(got), err, c.inbox.open(), cap(c.inbox.b))
+		}
+		s.data = []byte("\r\n")
+		if _, err := io.ReadAll(c); err != nil || c.inbox.b != nil {
+			t.Errorf("%v; an idle connection holds %d bytes", err, cap(c.inbox.b))
+		}
+	}
 }
 
 func TestReasons(t *testing.T) {
