@@ -11,21 +11,20 @@ import (
 )
 
 // BodyFor gives the declared body for the media type of a request, in lower case and without parameters: the exact one, else
-// type/*, else */*. When none is declared for it the violation says 415, or 400 when the operation has no body at all.
+// the narrowest range: type/*+suffix, type/*, */*. When none is declared for it the violation says 415, or 400 when the
+// operation has no body at all.
 func (op *Operation) BodyFor(mediaType string) (*Body, *Violation) {
 	if len(op.Bodies) == 0 {
 		return nil, &Violation{Reason: bodyUnexpected, Status: 400, Pointer: op.Pointer, Where: "body",
 			What: "no body is declared", Fix: "requestBody: {content: {...}} at " + op.Pointer}
 	}
-	top, _, ok := strings.Cut(mediaType, "/")
-	if ok && top != "*" {
-		for _, wanted := range []string{mediaType, top + "/*", "*/*"} {
-			for _, b := range op.Bodies {
-				if b.MediaType == wanted {
-					return b, nil
-				}
-			}
+	for _, b := range op.Bodies {
+		if b.MediaType == mediaType && !strings.Contains(mediaType, "*") {
+			return b, nil
 		}
+	}
+	if b := op.rangeFor(mediaType); b != nil {
+		return b, nil
 	}
 	names := make([]string, len(op.Bodies))
 	for i, b := range op.Bodies {
@@ -34,6 +33,26 @@ func (op *Operation) BodyFor(mediaType string) (*Body, *Violation) {
 	return nil, &Violation{Reason: badMediaType, Status: 415, Pointer: op.Pointer + "/requestBody/content", Where: "header.Content-Type",
 		What: "the media type is not declared; declared: " + strings.Join(names, ", "), Value: mediaType,
 		Fix: fmt.Sprintf("%q: {schema: {...}} at %s/requestBody/content", mediaType, op.Pointer)}
+}
+
+// rangeFor finds the narrowest range that holds a media type: type/*+suffix, type/*, */*.
+func (op *Operation) rangeFor(mediaType string) *Body {
+	top, sub, ok := strings.Cut(mediaType, "/")
+	if !ok || top == "" || sub == "" || strings.Contains(mediaType, "*") {
+		return nil
+	}
+	ranges := []string{top + "/*", "*/*"}
+	if plus := strings.LastIndexByte(sub, '+'); plus >= 0 {
+		ranges = append([]string{top + "/*" + sub[plus:]}, ranges...)
+	}
+	for _, wanted := range ranges {
+		for _, b := range op.Bodies {
+			if b.MediaType == wanted {
+				return b
+			}
+		}
+	}
+	return nil
 }
 
 // CheckBody judges a body that was read as b.Kind. B is what BodyFor gave, or nil for a request without any body.

@@ -48,6 +48,8 @@ const bodies = head + `
     post:
       requestBody:
         content:
+          application/*+json: {schema: {type: array, items: {type: integer}}}
+          text/json: {schema: {type: object, properties: {a: {type: integer}}}}
           application/vnd.x+json: {schema: {$ref: '#/components/schemas/Any'}}
   /none: {post: {}}
 components:
@@ -261,7 +263,9 @@ func TestMediaTypes(t *testing.T) {
 		{"/order", "text/plain", "7", ""},
 		{"/order", "text/plain", "10", badBody},
 		{"/order", "image/png", "\x00\xff", ""},
-		{"/order", "image/*", "x", ""}, // a range is no type, and falls to the reader of the range
+		{"/order", "image/svg+xml", "<svg/>", ""},
+		{"/order", "image/", "x", badMediaType},
+		{"/order", "image/*", "x", badMediaType}, // a range is no type
 		{"/order", "*/*", "x", badMediaType},
 		{"/order", "text/html", "x", badMediaType}, // G14
 		{"/order", "application/xml", "x", badMediaType},
@@ -270,6 +274,12 @@ func TestMediaTypes(t *testing.T) {
 		{"/optional", "application/json", "{}", badMediaType},
 		{"/optional", "application/vnd.x+json", `{"a":[1]}`, ""},
 		{"/optional", "application/vnd.x+json", `{"a":[1e300]}`, ""},
+		{"/optional", "application/other+json", `[1]`, ""},
+		{"/optional", "application/other+json", `["a"]`, badBody},
+		{"/optional", "application/+json", `[1]`, ""},
+		{"/optional", "text/other+json", `[1]`, badMediaType},
+		{"/optional", "text/json", `{"a":1}`, ""},
+		{"/optional", "text/json", `{"b":1}`, unknownProperty},
 		{"/none", "application/json", "{}", bodyUnexpected},
 	} {
 		v := judgeBody(t, c, w.path, w.mediaType, w.raw)

@@ -55,12 +55,15 @@ type translation struct {
 	n        *node
 	mode     mode
 	readOnly map[string]bool // of this value's properties
+	shared   map[string]bool // properties that several parts of this value declare; see shared.go
 	out      map[string]any
 }
 
-// translate gives a schema in the form of JSON Schema 2020-12, its parts at the same places. Outer are names of properties
-// that a schema around this one, for the same value, calls readOnly.
-func (s *schemas) translate(n *node, m mode, outer map[string]bool) any {
+// around is what a schema learns from one around it that describes the same value.
+type around struct{ readOnly, shared map[string]bool }
+
+// translate gives a schema in the form of JSON Schema 2020-12, its parts at the same places.
+func (s *schemas) translate(n *node, m mode, outer around) any {
 	switch {
 	case n.kind == boolean && s.l.minor == 0:
 		s.l.fail(n, "{}", "a schema is a boolean, which OpenAPI 3.0 does not have")
@@ -74,24 +77,29 @@ func (s *schemas) translate(n *node, m mode, outer map[string]bool) any {
 		s.l.fail(n, "{type: string}", "a schema is %s, not an object", n.kind)
 		return false
 	case s.isPlainReference(n):
-		if e := s.use(n, m); e != nil {
+		if e := s.use(n, m, outer.shared); e != nil {
 			return map[string]any{"$ref": e.url}
 		}
 		return false
 	}
-	t := &translation{s: s, n: n, mode: m, out: map[string]any{}, readOnly: outer}
+	t := &translation{s: s, n: n, mode: m, out: map[string]any{}, readOnly: outer.readOnly, shared: outer.shared}
 	if found := s.traitsOf(n, map[*node]bool{}); len(found.readOnly) > 0 && m != test {
 		t.readOnly = map[string]bool{}
-		for _, from := range []map[string]bool{outer, found.readOnly} {
+		for _, from := range []map[string]bool{outer.readOnly, found.readOnly} {
 			for name := range from {
 				t.readOnly[name] = true
 			}
 		}
 	}
+	var several []severalTimes
+	if m == closed {
+		several = t.findShared()
+	}
 	for _, member := range n.members {
 		t.member(member)
 	}
 	if m == closed {
+		t.join(several)
 		t.close()
 	}
 	return t.out
@@ -116,7 +124,7 @@ func (t *translation) member(m member) {
 	case refused:
 		t.s.l.failMember(t.n, m.name, "'#/components/schemas/Name'", "%s changes what references mean and is not read; use a JSON pointer", m.name)
 	case oneSchema, questions:
-		t.out[m.name] = t.s.translate(v, t.below(k), nil)
+		t.out[m.name] = t.s.translate(v, t.below(k), around{})
 	case manySchemas, innerSchemas:
 		t.schemaList(m, k)
 	case namedSchemas:
@@ -160,6 +168,8 @@ func (t *translation) below(k keyword) mode {
 	return closed
 }
 
+func (t *translation) around() around { return around{t.readOnly, t.shared} }
+
 // inside is the mode of a schema for the same value.
 func (t *translation) inside() mode {
 	if t.mode == test {
@@ -189,13 +199,20 @@ func (t *translation) schemaList(m member, k keyword) {
 		t.fail(m.value, "", "%s is not a list of schemas", m.name)
 		return
 	}
-	inner, outer := t.inside(), t.readOnly
-	if k == innerSchemas {
-		inner, outer = t.below(k), nil
+	inner, outer := t.inside(), t.around()
+	switch {
+	case k == innerSchemas:
+		inner, outer = t.below(k), around{}
+	case m.name != "allOf": // a part that does not always apply keeps what it says of a shared property
+		outer.shared = nil
 	}
 	items := make([]any, len(m.value.items))
 	for i, item := range m.value.items {
-		items[i] = t.s.translate(item, inner, outer)
+		if item.parent == m.value {
+			items[i] = t.s.translate(item, inner, outer)
+		} else if e := t.s.use(item, inner, outer.shared); e != nil { // of a joined schema: it stands elsewhere
+			items[i] = map[string]any{"$ref": e.url}
+		}
 	}
 	t.out[m.name] = items
 }
@@ -213,8 +230,11 @@ func (t *translation) schemaMap(m member, inner mode) {
 			continue
 		case m.name == "patternProperties":
 			t.pattern(m.value, c.name, c.line, c.column)
+		case m.name == "properties" && t.mode != test && t.shared[c.name]:
+			members[c.name] = true // judged once, over all declarations
+			continue
 		}
-		members[c.name] = t.s.translate(c.value, inner, nil)
+		members[c.name] = t.s.translate(c.value, inner, around{})
 	}
 	t.out[m.name] = members
 }
@@ -237,9 +257,9 @@ func (t *translation) special(m member) {
 			t.fail(v, "prefixItems", "items is a list; OpenAPI 3.1 writes prefixItems")
 			return
 		}
-		t.out["items"] = t.s.translate(v, t.below(special), nil)
+		t.out["items"] = t.s.translate(v, t.below(special), around{})
 	case "then", "else":
-		t.out[m.name] = t.s.translate(v, t.inside(), t.readOnly)
+		t.out[m.name] = t.s.translate(v, t.inside(), around{readOnly: t.readOnly})
 	case "exclusiveMinimum", "exclusiveMaximum":
 		t.exclusive(m)
 	case "multipleOf":
@@ -285,7 +305,7 @@ func (t *translation) reference(m member) {
 		return
 	}
 	if target := t.s.l.follow(m.value); target != nil {
-		if e := t.s.use(target, t.inside()); e != nil {
+		if e := t.s.use(target, t.inside(), t.shared); e != nil {
 			t.out["$ref"] = e.url
 		}
 	}
@@ -299,7 +319,7 @@ func (t *translation) additional(m member) {
 	case v.kind == object && len(v.members) == 0:
 		t.out[m.name] = true
 	default:
-		t.out[m.name] = t.s.translate(v, t.below(special), nil)
+		t.out[m.name] = t.s.translate(v, t.below(special), around{})
 	}
 	if t.mode != test && (v.kind == boolean && v.truth || v.kind == object && len(v.members) == 0) {
 		t.s.l.warn(t.n, "body.additional_properties", m.name+": false", "%s admits any property", m.name)

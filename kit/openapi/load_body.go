@@ -123,6 +123,8 @@ func kindOf(mediaType string) (body.Kind, bool) {
 		return body.Opaque, true
 	case "text/*":
 		return body.Text, true
+	case "application/*+json", "text/json":
+		return body.JSON, true
 	case "":
 		return body.Empty, false
 	}

@@ -30,6 +30,9 @@ func (s *schemas) pattern(written string) *pattern {
 	if translated, p.err = fromECMA(written); p.err == nil {
 		if p.re, p.err = regexp.Compile(translated); p.err != nil {
 			p.err = errors.New(strings.TrimPrefix(p.err.Error(), "error parsing regexp: "))
+			if strings.Contains(p.err.Error(), "repeat count") {
+				p.err = fmt.Errorf("%w; a repetition has at most 1000 times: write the length as maxLength", p.err)
+			}
 		}
 	}
 	s.parsing[written] = p

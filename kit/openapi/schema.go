@@ -3,6 +3,8 @@ package openapi
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -27,11 +29,13 @@ type schemas struct {
 	traits  map[*node]*traits
 	parsing map[string]*pattern
 	all     *directory
+	joined  map[string]*node // see shared.go
 }
 
 type entryKey struct {
-	node *node
-	mode mode
+	node   *node
+	mode   mode
+	shared string // names of properties that others declare too, joined
 }
 
 // entry is one schema in one mode.
@@ -54,11 +58,11 @@ const resourceBase = "https://json-schema.org/gatehouse/"
 
 func newSchemas(l *loader) *schemas {
 	return &schemas{l: l, entries: map[entryKey]*entry{}, shapes: map[*node]*shape{}, traits: map[*node]*traits{},
-		scalars: map[*node]*scalar{}, parsing: map[string]*pattern{}, all: &directory{}}
+		scalars: map[*node]*scalar{}, parsing: map[string]*pattern{}, all: &directory{}, joined: map[string]*node{}}
 }
 
 // use gives the entry of a schema. It follows references that have nothing to add, so that they cost nothing.
-func (s *schemas) use(n *node, m mode) *entry {
+func (s *schemas) use(n *node, m mode, shared map[string]bool) *entry {
 	for range maxReferences {
 		if !s.isPlainReference(n) {
 			break
@@ -73,14 +77,14 @@ func (s *schemas) use(n *node, m mode) *entry {
 		s.l.fail(n, "", "references run in a circle")
 		return nil
 	}
-	key := entryKey{n, m}
+	key := entryKey{n, m, strings.Join(slices.Sorted(maps.Keys(shared)), "\x00")}
 	if e, ok := s.entries[key]; ok {
 		return e
 	}
 	e := &entry{url: fmt.Sprintf("%s%d", resourceBase, len(s.entries)), pointer: n.pointer(), node: n, all: s.all}
 	s.all.pointers = append(s.all.pointers, e.pointer)
 	s.entries[key] = e
-	e.doc = s.translate(n, m, nil)
+	e.doc = s.translate(n, m, around{shared: shared})
 	s.order = append(s.order, e)
 	return e
 }
@@ -150,7 +154,7 @@ func (l *loader) newValue(n, at *node) *value {
 		l.warn(at, "body.free_form", "schema: {type: object, properties: {...}}", "no schema: anything is admitted")
 		return &value{shape: &shape{}}
 	}
-	v := &value{entry: l.schemas.use(n, closed), shape: l.schemas.shape(n)}
+	v := &value{entry: l.schemas.use(n, closed, nil), shape: l.schemas.shape(n)}
 	if v.shape.simple() {
 		v.scalar = l.schemas.scalar(n)
 	}

@@ -202,3 +202,51 @@ func TestMetaschemaAgrees(t *testing.T) {
 		}
 	}
 }
+
+// TestSharedProperties: what a base and its refinement both declare is closed over both, at every depth.
+func TestSharedProperties(t *testing.T) {
+	contract := "openapi: 3.1.0\npaths:\n  /a:\n    post:\n      requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/Pet'}}}}\n" + `
+components:
+  schemas:
+    Base: {type: object, properties: {data: {type: object, properties: {id: {type: integer}, in: {type: object, properties: {x: {type: integer}}}}}, one: {type: object, properties: {q: {type: integer}}}}}
+    Extra: {type: object, properties: {name: {type: string}, in: {type: object, properties: {y: {type: integer}}}}}
+    Pet: {allOf: [{$ref: '#/components/schemas/Base'}, {type: object, properties: {data: {$ref: '#/components/schemas/Extra'}}}]}
+    B: {type: object, properties: {x: {$ref: '#/components/schemas/B'}, b: {type: integer}}}
+    C: {type: object, properties: {x: {$ref: '#/components/schemas/C'}, c: {type: integer}}}
+    D: {allOf: [{$ref: '#/components/schemas/Pet'}, {properties: {data: {required: [id], maxProperties: 2}}}], oneOf: [{properties: {data: {required: [name]}}}, {properties: {data: {required: [in]}}}]}
+    A: {allOf: [{$ref: '#/components/schemas/B'}, {$ref: '#/components/schemas/C'}]}
+`
+	for i, schema := range []string{"Pet", "A", "D"} {
+		c := load(t, strings.Replace(contract, "schemas/Pet", "schemas/"+schema, 1))
+		for raw, where := range [3]map[string]string{{
+			`{"data":{"id":1,"name":"x"}}`:               "",
+			`{"data":{"id":1,"name":"x","role":1}}`:      "body /data/role",
+			`{"data":{"in":{"x":1,"y":2}}}`:              "",
+			`{"data":{"in":{"x":1,"y":2,"z":3}}}`:        "body /data/in/z",
+			`{"data":{"in":{"x":"1"}}}`:                  "body /data/in/x",
+			`{"one":{"q":1}}`:                            "",
+			`{"one":{"r":1}}`:                            "body /one/r",
+			`{"data":{"id":1},"one":{"q":1},"other":{}}`: "body /other",
+		}, {
+			`{"b":1,"c":1,"x":{"b":1,"c":1,"x":{"x":{"c":1}}}}`: "",
+			`{"x":{"x":{"x":{"d":1}}}}`:                         "body /x/x/x/d",
+			`{"x":{"x":{"x":{"c":"1"}}}}`:                       "body /x/x/x/c",
+		}, { // nothing that any part says is lost
+			`{"data":{"id":1,"name":"x"}}`:              "",
+			`{"data":{"id":1,"in":{"x":1}}}`:            "",
+			`{"data":{"name":"x"}}`:                     "body /data/id",
+			`{"data":{"id":1}}`:                         "body /data/name",
+			`{"data":{"id":1,"name":"x","in":{"x":1}}}`: "body",
+			`{"data":{"id":1,"name":"x","role":1}}`:     "body /data",
+			`{"data":{"id":"1","name":"x"}}`:            "body /data/id",
+		}}[i] {
+			v := judgeBody(t, c, "/a", "application/json", raw)
+			if v == nil {
+				v = &Violation{}
+			}
+			if v.Where != where {
+				t.Errorf("%s: got %q %s at %s", raw, v.Where, v.What, v.Pointer)
+			}
+		}
+	}
+}
