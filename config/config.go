@@ -106,7 +106,7 @@ func (d *Document) Unknown(path string, known []string) error {
 		return d.finish(found)
 	}
 	for _, p := range at.node.pairs {
-		if m, bad := unknownKey(p, path, known); bad {
+		if m, bad := d.unknownKey(p, path, known); bad {
 			found = append(found, m)
 		}
 	}

@@ -106,7 +106,7 @@ func (dec *decoder) structure(n *node, v reflect.Value, path string) {
 		known = append(known, f.name)
 	}
 	for _, p := range n.pairs {
-		if m, bad := unknownKey(p, path, known); bad {
+		if m, bad := dec.doc.unknownKey(p, path, known); bad {
 			dec.found = append(dec.found, m)
 		}
 	}
@@ -132,11 +132,16 @@ func (dec *decoder) missing(n *node, path string, f field) {
 	dec.refuse(n, path, write, "key %s is missing", f.name)
 }
 
-func unknownKey(p pair, path string, known []string) (mistake.Mistake, bool) {
+// unknownKey tells of a key that is not among known. When the key may be a slip for the name of a secret, its value is
+// hidden.
+func (d *Document) unknownKey(p pair, path string, known []string) (mistake.Mistake, bool) {
 	for _, k := range known {
 		if k == p.key {
 			return mistake.Mistake{}, false
 		}
+	}
+	if p.value.kind == kindScalar && mistake.Nearest(strings.ToLower(p.key), secretWords) != "" {
+		d.hide(p.value)
 	}
 	write, what := mistake.Nearest(p.key, known), "unknown key "+show(p.key)
 	if write == "" {

@@ -111,6 +111,8 @@ func isRandom(s string) bool {
 		return len(s) >= 32 && !strings.ContainsAny(s, "-_./+=") && classes == 1 && entropy(s) > 4
 	case classes < 2, classes == 2 && len(s) < 24:
 		return false
+	case len(s) >= 32 && !strings.ContainsAny(s, "-_./"):
+		return entropy(s) > 3.3 && changes*8 >= len(s)
 	case len(s) >= 32:
 		return entropy(s) > 3.3 && changes*5 >= len(s)
 	}
@@ -160,6 +162,9 @@ func entropy(s string) float64 {
 	}
 	return bits
 }
+
+// secretWords are keys whose value is a secret by its name.
+var secretWords = []string{"password", "passwd", "passphrase", "secret", "token", "credential", "key", "api_key"}
 
 // maskLine gives a line of the document without anything that looks like a secret or stands under a key named like one.
 // References to secrets stay.

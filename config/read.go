@@ -40,7 +40,7 @@ func readText(data []byte) (string, mistake.List) {
 			found = append(found, placed("", line, column, write, what))
 		}
 	}
-	return strings.ToValidUTF8(text, "\ufffd"), found
+	return string([]rune(text)), found // a character for every byte that is none
 }
 
 func badCharacter(r rune, rest string) (what, write string) {

@@ -88,7 +88,8 @@ func childOf(at object, key string) object {
 }
 
 func (s *schemer) fill(here object, p Part) error {
-	if here["type"] != nil {
+	delete(here, "description") // of the Elsewhere that stands for the part
+	if len(here) > 0 {
 		return fmt.Errorf("two parts have this name")
 	}
 	for k, v := range s.typed(p.Type, rules{}, nil) {

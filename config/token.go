@@ -79,6 +79,9 @@ func (c *tokenCheck) token(i int, t *token.Token, all token.Tokens, begin int) b
 			c.refuse(t, "", "a second document (---); a file holds one document")
 			return false
 		}
+		if i+1 < len(all) && all[i+1].Type != token.CommentType && all[i+1].Position.Line == t.Position.Line {
+			c.refuse(all[i+1], "", "text behind --- in its line")
+		}
 	case token.SequenceStartType, token.MappingStartType:
 		c.depth++
 		c.keyed = append(c.keyed, 0)
@@ -96,10 +99,19 @@ func (c *tokenCheck) token(i int, t *token.Token, all token.Tokens, begin int) b
 		}
 	case token.CollectEntryType:
 		c.keyed[len(c.keyed)-1] = 0
+	case token.LiteralType, token.FoldedType:
+		if len(strings.Trim(t.Value, "-+")) != 1 || len(t.Value) > 2 {
+			c.refuse(t, t.Value[:1], "a number behind | or >; write the mark alone and indent the text below it")
+		}
 	case token.MappingValueType:
 		c.colon(t)
+		if i > 0 && i+1 < len(all) && all[i-1].Type != token.DoubleQuoteType && all[i-1].Type != token.SingleQuoteType {
+			c.adjacent(t, all[i+1])
+		}
 	case token.SingleQuoteType, token.DoubleQuoteType, token.StringType:
-		if i == 0 || !isBlock(all[i-1].Type) {
+		if i > 0 && (isBlock(all[i-1].Type) || i > 1 && all[i-1].Type == token.CommentType && isBlock(all[i-2].Type)) {
+			c.blockText(t)
+		} else {
 			c.oneLine(t, begin, lacksColon(i, begin, all))
 		}
 	}
@@ -115,6 +127,24 @@ func firstToken(before token.Tokens) bool {
 		}
 	}
 	return true
+}
+
+// blockText refuses blocks of text of which readers make different things: with spaces at the end of a line, with a line
+// that is indented otherwise than the first, or with nothing in them.
+func (c *tokenCheck) blockText(t *token.Token) {
+	lines := strings.Split(strings.TrimRight(t.Origin, "\n"), "\n")
+	indent := len(lines[0]) - len(strings.TrimLeft(lines[0], " "))
+	for _, line := range lines {
+		switch {
+		case strings.TrimSpace(lines[0]) == "":
+			c.refuse(t, "", "a block of text that begins with an empty line, or has none")
+		case line == "":
+		case strings.HasSuffix(line, " "):
+			c.refuse(t, "", "spaces at the end of a line of a block of text")
+		case len(line)-len(strings.TrimLeft(line, " ")) < indent:
+			c.refuse(t, "", "a block of text whose lines are indented less than its first")
+		}
+	}
 }
 
 // lacksColon tells that a text of several lines begins where a key is wanted and ends as one: its first line has no colon.
@@ -133,6 +163,17 @@ func (c *tokenCheck) colon(t *token.Token) {
 		c.refuse(t, "", "a second colon where one value is wanted; quote the text when the colon belongs to it")
 	}
 	*last = t.Position.Line
+}
+
+// adjacent refuses "{a:b}", which this lexer takes for a key and its value and others for one text.
+func (c *tokenCheck) adjacent(t, next *token.Token) {
+	switch next.Type {
+	case token.CommentType, token.CollectEntryType, token.MappingEndType, token.SequenceEndType:
+		return
+	}
+	if next.Origin != "" && next.Origin[0] != ' ' && next.Origin[0] != '\n' && next.Position.Line == t.Position.Line {
+		c.refuse(t, "", "a colon without a space after it; write a space, or quote the text when the colon belongs to it")
+	}
 }
 
 // oneLine refuses text that runs on over lines: with quotes it is most often a quote that was not closed, without quotes
@@ -159,7 +200,7 @@ func (c *tokenCheck) oneLine(t *token.Token, begin int, isKey bool) {
 		c.refuseAt(line, column, "", "this line is indented so far that it continues the value above it; indent it as its neighbours, or write a block with |")
 		return
 	}
-	if strings.HasPrefix(text, "}") || strings.HasPrefix(text, "]") || strings.HasPrefix(text, ",") {
+	if text != "" && strings.Contains(",[]{}#&*!|>'\"%@`", text[:1]) {
 		c.refuse(t, "", "a value that begins with "+text[:1]+"; quote it when that belongs to it")
 	}
 }
