@@ -31,6 +31,7 @@ func global() (netip.Prefix, []netip.Prefix) {
 type reach struct {
 	loopback bool // the operator wrote a loopback host
 	private  bool // the operator accepted the risk
+	only     bool // nothing but this machine: the fetch is not encrypted
 }
 
 // permit refuses an address that a fetch must not reach. Link-local, where clouds keep their metadata, is never reached.
@@ -44,6 +45,8 @@ func (r reach) permit(a netip.Addr) error {
 			return nil
 		}
 		return fmt.Errorf("%s is this machine; write a loopback host if that is meant", a)
+	case r.only:
+		return fmt.Errorf("%s is not this machine, and the fetch is not encrypted", a)
 	case a.IsPrivate() || shared().Contains(a):
 		if r.private {
 			return nil

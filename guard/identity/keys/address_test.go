@@ -29,6 +29,11 @@ func TestPermit(t *testing.T) {
 			}
 		}
 	}
+	for address, good := range map[string]bool{"127.0.0.1": true, "::1": true, "10.0.0.1": false, "1.1.1.1": false} {
+		if got := (reach{loopback: true, private: true, only: true}).permit(netip.MustParseAddr(address)) == nil; got != good {
+			t.Errorf("%s without encryption: %t", address, got)
+		}
+	}
 	if (reach{loopback: true, private: true}).permit(netip.Addr{}) == nil {
 		t.Error("the zero address is permitted")
 	}
@@ -52,4 +57,20 @@ func TestCheckURL(t *testing.T) {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
+}
+
+func FuzzCheckURL(f *testing.F) {
+	for _, seed := range []string{"https://idp.example.com/a", "http://localhost:1", "http://[::1]/", "https://u@h", "https://h?x#y", "http://127.0.0.1@evil/"} {
+		f.Add(seed, true)
+	}
+	f.Fuzz(func(t *testing.T, text string, query bool) {
+		u, err := CheckURL(text, query)
+		if err != nil {
+			return
+		}
+		if u.Hostname() == "" || u.User != nil || u.Fragment != "" || !query && u.RawQuery != "" ||
+			u.Scheme != "https" && !(u.Scheme == "http" && Loopback(u.Hostname())) {
+			t.Fatalf("%q is accepted as %#v", text, u)
+		}
+	})
 }

@@ -134,8 +134,9 @@ func (f *fetcher) discover(ctx context.Context, issuer *url.URL) ([]byte, error)
 
 // get reads one document: no redirect, no proxy, no compression, no more than 256 KiB.
 func (f *fetcher) get(ctx context.Context, u *url.URL, loopback bool) ([]byte, error) {
+	may := reach{loopback: loopback && Loopback(u.Hostname()), private: f.origin.Private, only: u.Scheme != "https"}
 	transport := &http.Transport{
-		DialContext:            f.dialer(reach{loopback: loopback && Loopback(u.Hostname()), private: f.origin.Private}),
+		DialContext:            f.dialer(may),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.roots},
 		DisableKeepAlives:      true,
 		DisableCompression:     true,

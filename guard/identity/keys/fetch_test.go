@@ -130,6 +130,17 @@ func TestFetchFromPrivateAddressOnlyWithRisk(t *testing.T) {
 	}
 }
 
+// A name for this machine that leads elsewhere would be asked without encryption.
+func TestFetchWithoutEncryptionStaysHere(t *testing.T) {
+	for _, address := range []string{public, "10.0.0.1"} {
+		p := newProvider(t, nil)
+		p.lookups["localhost"] = []string{address}
+		if data, err := fetchOnce(t, p, Origin{Issuer: "http://localhost:8080", Private: true}); err == nil || len(p.dialled) > 0 {
+			t.Errorf("%s: %q %v", address, data, p.dialled)
+		}
+	}
+}
+
 // A provider that answers byte by byte, or never, is given up after five seconds; Close doesn't wait for it.
 func TestFetchGivesUp(t *testing.T) {
 	p := newProvider(t, nil)
