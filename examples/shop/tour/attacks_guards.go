@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"strings"
@@ -16,8 +17,7 @@ func callers() []attack {
 			Effect: func(o outcome) bool { return shows(o, "Oak table") }},
 		{Hole: "ALL-05", Name: "be carol by X-User, no token", Service: "orders", Guard: "identity", Expect: []int{401}, Effect: carol,
 			Write: one("", "GET", "/shop/profile", "", "X-User: carol")},
-		{Hole: "ALL-06", Name: "be carol by an unsigned token", Service: "orders", Guard: "identity", Expect: []int{401}, Effect: carol,
-			Write: one("", "GET", "/shop/profile", "", "Authorization: Bearer "+unsigned("carol", "customer"))},
+		{Hole: "ALL-06", Name: "be carol by an unsigned token", Service: "orders", Guard: "identity", Expect: []int{401}, Effect: carol, Write: strippedToken},
 		{Hole: "ALL-06", Name: "be carol by a changed token", Service: "orders", Guard: "identity", Expect: []int{401}, Effect: carol, Write: changedToken},
 		{Hole: "CAT-05", Name: "a customer changes a price", Service: "catalogue", Guard: "access", Expect: []int{403},
 			Write:  one("mallory", "PATCH", "/catalogue/products/3", `{"priceCents":1}`),
@@ -34,17 +34,30 @@ func callers() []attack {
 // hostile is an address that the demo's document denies.
 const hostile = "127.0.0.66"
 
-// changedToken keeps header and signature of mallory's own token and writes carol's name between them.
-func changedToken(m message) ([][]byte, error) {
+// changedToken is mallory's own token with carol's name in it, its signature left as it was.
+func changedToken(m message) ([][]byte, error) { return carolsToken(m, false) }
+
+// strippedToken is the same, its header saying that nothing is signed (E1).
+func strippedToken(m message) ([][]byte, error) { return carolsToken(m, true) }
+
+func carolsToken(m message, unsigned bool) ([][]byte, error) {
 	own, err := m.token("mallory")
 	if err != nil {
 		return nil, err
 	}
-	parts, claims := strings.Split(own, "."), strings.Split(unsigned("carol", "customer"), ".")
+	parts := strings.Split(own, ".")
 	if len(parts) != 3 {
 		return nil, fmt.Errorf("a token of %d parts is not a JWT", len(parts))
 	}
-	raw, err := m.bytes("", "GET", "/shop/profile", "", "Authorization: Bearer "+parts[0]+"."+claims[1]+"."+parts[2])
+	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil, fmt.Errorf("claims of a token: %w", err)
+	}
+	parts[1] = base64.RawURLEncoding.EncodeToString(bytes.Replace(claims, []byte(`"mallory"`), []byte(`"carol"`), 1))
+	if unsigned {
+		parts[0] = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`))
+	}
+	raw, err := m.bytes("", "GET", "/shop/profile", "", "Authorization: Bearer "+strings.Join(parts, "."))
 	return [][]byte{raw}, err
 }
 
@@ -71,7 +84,7 @@ func contents() []attack {
 		{Hole: "CAT-08", Name: "hidden products by two limits", Service: "catalogue", Guard: "contract", Expect: []int{400},
 			Write:  one("", "GET", "/catalogue/products?limit=5&limit=500", ""),
 			Effect: func(o outcome) bool { return shows(o, "Prototype chair") }},
-		{Hole: "ALL-09", Name: "JSON that says it is text", Service: "orders", Guard: "contract", Expect: []int{415},
+		{Hole: "ALL-09", Name: "JSON that says it is text", Service: "orders", Guard: "body", Expect: []int{415},
 			Write: one("mallory", "PATCH", "/shop/profile", `{"email":"taken@evil.example"}`, "Content-Type: text/plain"),
 			Effect: func(o outcome) bool {
 				return o.after.count("orders", "customers", map[string]string{"email": "taken@evil.example"}) > 0

@@ -162,8 +162,8 @@ func missing(op *openapi3.Operation, user string) string {
 func TestCreditIsExclusive(t *testing.T) {
 	all := contracts(t)
 	for _, a := range append(attacks(), open()...) {
-		if a.Guard == "wire" || a.Guard == "canon" || a.Guard == "cors" || a.Hole == "ALL-10" {
-			continue // not for a contract to judge, or unreadable to the library (gzip)
+		if a.Guard == "wire" || a.Guard == "canon" || a.Guard == "cors" || a.Hole == "ALL-09" || a.Hole == "ALL-10" {
+			continue // not for a contract to judge, judged while the body is read (media type), or unreadable to the library (gzip)
 		}
 		messages, err := a.Write(builder())
 		if err != nil {

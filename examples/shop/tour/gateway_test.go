@@ -326,6 +326,7 @@ func TestWrongUse(t *testing.T) {
 		"start the shop": {"--shop", "missing.json"},
 		"is not a URL":   {"--shop", list, "--gateway", "localhost"},
 		"no certificate": {"--shop", list, "--gateway", "https://localhost:1", "--ca", list},
+		"no gateway at":  {"--shop", list, "--gateway", "http://127.0.0.1:1"},
 		"not defined":    {"--shop", list, "--gate", "https://localhost:1"},
 	} {
 		if _, err := run(args, os.Stdout); err == nil || !strings.Contains(err.Error(), want) {

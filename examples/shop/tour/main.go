@@ -55,7 +55,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.stateDir, "state", "", "where that program keeps its state: becomes its XDG_DATA_HOME; empty: unchanged")
 	f.StringVar(&o.token, "token-cmd", "{gatehouse} token --as {user} --role {role} {scopes}", "command that prints a token; {scopes} becomes --scope NAME for each")
 	f.StringVar(&o.explain, "explain-cmd", "{gatehouse} explain {id}", "command that explains an event; empty: don't ask")
-	f.StringVar(&o.without, "without", "", "a guard that is switched off: attacks credited to it must now succeed")
+	f.StringVar(&o.without, "without", "", "guards that are switched off, separated by commas: attacks credited to them must now succeed")
 	f.StringVar(&o.only, "only", "", "attack these holes only: ids, separated by commas")
 	f.StringVar(&o.host, "host", "", "Host of all requests; default: that of --gateway")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of lines")
@@ -84,6 +84,11 @@ func run(args []string, out *os.File) (bool, error) {
 		return false, err
 	}
 	if gateway != nil {
+		conn, err := gateway.open("")
+		if err != nil {
+			return false, fmt.Errorf("no gateway at %s: %w", o.gateway, err)
+		}
+		conn.Close()
 		commands.token = strings.ReplaceAll(o.token, "{gatehouse}", o.binary)
 		commands.explain = strings.ReplaceAll(o.explain, "{gatehouse}", o.binary)
 		if o.stateDir != "" {
@@ -100,7 +105,9 @@ func run(args []string, out *os.File) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	t.without = o.without
+	if o.without != "" {
+		t.without = strings.Split(o.without, ",")
+	}
 	if o.only != "" {
 		t.only = strings.Split(o.only, ",")
 	}

@@ -121,9 +121,9 @@ func verdict(t step) string {
 	case t.Gateway.Effect:
 		return "works"
 	case t.Gateway.Status < 400:
-		return fmt.Sprintf("%-17s %-8s %s", "without effect", t.Guard, t.Gateway.Event)
+		return fmt.Sprintf("%-18s %-8s %s", "without effect", t.Guard, t.Gateway.Event)
 	}
-	return fmt.Sprintf("%-17s %-8s %s", t.Gateway.Code, t.Guard, t.Gateway.Event)
+	return fmt.Sprintf("%-18s %-8s %s", t.Gateway.Code, t.Guard, t.Gateway.Event)
 }
 
 func effect(s *side) string {

@@ -18,7 +18,7 @@ type tour struct {
 	gateway   *target // nil: only the direct half
 	gatehouse gatehouse
 	message   message
-	without   string   // a guard that is switched off: what is credited to it must succeed
+	without   []string // guards that are switched off: what is credited to them must succeed
 	only      []string // hole ids; empty means all
 	done      func(step)
 }
@@ -165,7 +165,7 @@ func (t tour) attack(part string, a attack) (step, error) {
 	switch s.Words, err = t.gatehouse.words(s.Gateway.Event); {
 	case err != nil:
 		s.Note = err.Error()
-	case s.Note == "" && s.Words != "" && a.Guard != t.without && !credits(a.Guard, s.Words):
+	case s.Note == "" && s.Words != "" && !slices.Contains(t.without, a.Guard) && !credits(a.Guard, s.Words):
 		s.Note = "credited to " + a.Guard + ", but explained as: " + oneLine(s.Words)
 	}
 	s.Claimed = s.Note == ""
@@ -213,14 +213,14 @@ func credits(guard, words string) bool {
 	}
 	by, rest, _ := strings.Cut(decided, ":")
 	reason := strings.TrimSpace(rest)
-	aboutBody := strings.HasPrefix(reason, "body.") || strings.HasPrefix(reason, "coding.")
+	aboutBody := strings.HasPrefix(reason, "body.") || strings.HasPrefix(reason, "coding.") || strings.HasPrefix(reason, "contract.media_type")
 	return by == guard || aboutBody && (guard == "body" || guard == "limits")
 }
 
 // judge says what of the claim is not true; "" when all is.
 func (t tour) judge(a attack, seen *side, o outcome) string {
 	switch {
-	case a.Guard == "" || a.Guard == t.without:
+	case a.Guard == "" || slices.Contains(t.without, a.Guard):
 		if !seen.Effect {
 			return "claimed to work through the gateway, but it does not: " + said(o.last())
 		}
