@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// tally counts what became of a load.
+// result counts what became of a load.
 type result struct {
 	sent, lost atomic.Int64
 	mu         sync.Mutex
 	errors     map[string]int
 }
 
-// load sends requests from 16 goroutines for a while and calls faults meanwhile.
+// load sends requests from 16 goroutines for a while, on a busy machine at least 10 each, and calls faults meanwhile.
 func load(t *testing.T, p *Pool, method string, length time.Duration, faults func()) *result {
 	t.Helper()
 	out := &result{errors: map[string]int{}}
@@ -24,7 +24,7 @@ func load(t *testing.T, p *Pool, method string, length time.Duration, faults fun
 	end := time.Now().Add(length)
 	for worker := range 16 {
 		wait.Go(func() {
-			for n := 0; time.Now().Before(end); n++ {
+			for n := 0; n < 10 || time.Now().Before(end); n++ {
 				id := fmt.Sprintf("%s-%d-%d", method, worker, n)
 				var body any
 				if method != "GET" {
@@ -66,7 +66,7 @@ func TestIdempotentRequestsLoseNoneWhileOneServerLives(t *testing.T) {
 				cfg := calm()
 				cfg.Balance, cfg.Protocol, cfg.Timeouts.FirstByte = c.balance, c.protocol, time.Second
 				p := pool(t, cfg, Deps{}, a.url(), b.url(), lives.url())
-				got := load(t, p, c.method, 500*time.Millisecond, func() {
+				got := load(t, p, c.method, 350*time.Millisecond, func() {
 					for _, f := range []*faulty{a, b} {
 						fail(t, f, mode)
 						time.Sleep(100 * time.Millisecond)
@@ -110,7 +110,7 @@ func TestPostIsNeverSentTwice(t *testing.T) {
 				cfg.Protocol = "h2c"
 			}
 			p := pool(t, cfg, Deps{}, a.url(), b.url(), c.url())
-			got := load(t, p, "POST", 500*time.Millisecond, func() {
+			got := load(t, p, "POST", 350*time.Millisecond, func() {
 				fail(t, a, mode)
 				time.Sleep(100 * time.Millisecond)
 				fail(t, b, mode)
@@ -141,7 +141,7 @@ func TestRetryStorm(t *testing.T) {
 			for _, f := range []*faulty{a, b, c} {
 				f.mode.Store(mode)
 			}
-			got := load(t, p, "GET", 500*time.Millisecond, func() {})
+			got := load(t, p, "GET", 350*time.Millisecond, func() {})
 			reached := a.count.Load() + b.count.Load() + c.count.Load()
 			if most := got.sent.Load()*110/100 + 10 + 1; reached > most || reached < got.sent.Load() {
 				t.Errorf("%d requests became %d at the servers, more than %d", got.sent.Load(), reached, most)
