@@ -96,15 +96,17 @@ func TestUpgradeThatWasNotGranted(t *testing.T) {
 	}
 }
 
-// A switch to something else than was asked for is no answer.
-func TestUpgradeToSomethingElse(t *testing.T) {
-	p := pool(t, calm(), Deps{}, raw(t, talker(func(*http.Request, int) string {
-		return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-	})))
-	r := get(t, "/")
-	r.Header.Set("Upgrade", "websocket")
-	if _, _, _, err := send(p, r, Call{Upgrade: true}); reasonOf(err) != ReasonRefusedResponse {
-		t.Fatal(err)
+// C17: a switch to something else than was asked for, or one that the caller did not allow, is no answer.
+func TestSwitchesThatAreRefused(t *testing.T) {
+	for protocol, call := range map[string]Call{"h2c": {Upgrade: true}, "websocket": {}} {
+		p := pool(t, calm(), Deps{}, raw(t, talker(func(*http.Request, int) string {
+			return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"
+		})))
+		r := get(t, "/")
+		r.Header.Set("Upgrade", "websocket")
+		if _, _, _, err := send(p, r, call); reasonOf(err) != ReasonRefusedResponse {
+			t.Errorf("%s: %v", protocol, err)
+		}
 	}
 }
 
