@@ -12,6 +12,7 @@ import (
 // (net/http aborts its background read with one in the past), and ours. The earlier one is applied.
 type patience struct {
 	conn net.Conn
+	now  func() time.Time
 
 	mu      sync.Mutex // guards the following
 	user    time.Time  // asked for by the engine
@@ -51,11 +52,16 @@ func (d *patience) apply() error {
 	return d.conn.SetReadDeadline(t)
 }
 
-// read reads once. want is our deadline, zero for none. Timed out means ours: a timeout of the engine is returned as the error.
+// read reads once. want is our deadline, zero for none. Timed out means that one of ours has passed, maybe an earlier one that was left
+// in place because setting timers costs more than waking once too often: the caller looks again. A timeout of the engine is the error.
 func (d *patience) read(b []byte, want time.Time) (n int, timedOut bool, err error) {
 	d.mu.Lock()
-	if want.IsZero() || d.own.IsZero() || want.Before(d.own) {
+	if !want.IsZero() && (d.own.IsZero() || want.Before(d.own)) {
 		d.own = want
+	}
+	if !d.user.IsZero() && !d.user.After(d.now()) { // most background reads are aborted before they begin
+		d.mu.Unlock()
+		return 0, false, os.ErrDeadlineExceeded
 	}
 	d.waiting = true
 	err = d.apply()

@@ -69,7 +69,7 @@ type verdicts struct {
 func NewRequestConn(c net.Conn, lim Limits, now func() time.Time) *RequestConn {
 	lim = lim.withDefaults()
 	c.SetReadDeadline(time.Time{}) //nolint:errcheck // of a handshake, perhaps; if c is closed, Read will tell
-	return &RequestConn{Conn: c, now: now, parser: newRequestParser(lim), patience: patience{conn: c}, credit: bodyWindow}
+	return &RequestConn{Conn: c, now: now, parser: newRequestParser(lim), patience: patience{conn: c, now: now}, credit: bodyWindow}
 }
 
 // NetConn returns the wrapped connection, for its TLS state. Reading from it bypasses every check.
@@ -159,7 +159,7 @@ func (c *RequestConn) step(p []byte) (n int, done bool, err error) {
 		return 0, false, nil
 	}
 	n, _, err = c.patience.read(p, time.Time{})
-	return n, true, err
+	return n, n > 0 || err != nil, err
 }
 
 func (c *RequestConn) currentMode() mode {
