@@ -28,10 +28,19 @@ type problem struct {
 
 // judge gives nil when v is what the schema says. V is made of nil, bool, json.Number, string, []any and map[string]any.
 func (v *value) judge(instance any) *problem {
-	if v.entry == nil || v.entry.schema == nil {
+	e := v.entry
+	if e == nil { // no schema was given, which is a warning
 		return nil
 	}
-	err := v.entry.schema.Validate(instance)
+	var err error
+	if e.counted {
+		within := false
+		if err, within = e.all.judges.validate(e, instance); !within {
+			return &problem{pointer: e.pointer, what: budgetExceeded}
+		}
+	} else {
+		err = e.schema.Validate(instance)
+	}
 	if err == nil {
 		return nil
 	}

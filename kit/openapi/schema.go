@@ -30,6 +30,7 @@ type schemas struct {
 	parsing map[string]*pattern
 	all     *directory
 	joined  map[string]*node // see shared.go
+	current []*entry         // being translated, the innermost last
 }
 
 type entryKey struct {
@@ -44,12 +45,17 @@ type entry struct {
 	pointer string // of the schema in the contract
 	node    *node
 	doc     any
-	schema  *jsonschema.Schema
+	schema  *jsonschema.Schema // nil when counted
+	counted bool               // judged within a budget; see budget.go
+	refers  []*entry
 	all     *directory
 }
 
-// directory knows the place of every entry by its number.
-type directory struct{ pointers []string }
+// directory is what all entries share.
+type directory struct {
+	pointers []string // place of every entry, by its number
+	judges   judges
+}
 
 // resourceBase is in front of the name of every compiled schema. The library doesn't check documents below this address
 // against the metaschema, which takes longer than everything else in Load; keyword.go has checked them by then, and says
@@ -79,14 +85,26 @@ func (s *schemas) use(n *node, m mode, shared map[string]bool) *entry {
 	}
 	key := entryKey{n, m, strings.Join(slices.Sorted(maps.Keys(shared)), "\x00")}
 	if e, ok := s.entries[key]; ok {
+		s.refer(e)
 		return e
 	}
 	e := &entry{url: fmt.Sprintf("%s%d", resourceBase, len(s.entries)), pointer: n.pointer(), node: n, all: s.all}
 	s.all.pointers = append(s.all.pointers, e.pointer)
 	s.entries[key] = e
+	s.refer(e)
+	s.current = append(s.current, e)
 	e.doc = s.translate(n, m, around{shared: shared})
+	s.current = s.current[:len(s.current)-1]
 	s.order = append(s.order, e)
 	return e
+}
+
+// refer notes that the entry being translated refers to another.
+func (s *schemas) refer(to *entry) {
+	if len(s.current) > 0 {
+		from := s.current[len(s.current)-1]
+		from.refers = append(from.refers, to)
+	}
 }
 
 // isPlainReference tells that a schema is a $ref and nothing else that matters. In OpenAPI 3.0 nothing beside a $ref does.
@@ -109,29 +127,51 @@ func (s *schemas) isPlainReference(n *node) bool {
 
 // compile makes every entry ready to judge. A schema that can't be compiled is a mistake.
 func (s *schemas) compile() {
+	found := findCircles(s.order)
+	s.countOnCircles(found)
+	s.all.judges = s.makeJudges(found)
+	compiler := s.compiler(anyValue)
+	for _, e := range s.order {
+		if e.counted = found.reaches[e]; !e.counted {
+			e.schema = s.compileOne(compiler, e)
+		}
+	}
+	for _, e := range s.order {
+		e.node, e.doc, e.refers = nil, nil, nil
+	}
+}
+
+// compiler makes a compiler that knows every entry. Count is the format of schemas that lie on a circle.
+func (s *schemas) compiler(count func(any) error) *jsonschema.Compiler {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
 	c.UseLoader(refuseAll{})
 	c.UseRegexpEngine(s.regexp)
+	c.RegisterFormat(&jsonschema.Format{Name: countFormat, Validate: count})
 	for name, check := range formats {
 		c.RegisterFormat(&jsonschema.Format{Name: name, Validate: check})
+		c.RegisterFormat(&jsonschema.Format{Name: countFormat + name, Validate: func(v any) error {
+			if err := count(v); err != nil {
+				return err
+			}
+			return check(v)
+		}})
 	}
 	for _, e := range s.order {
 		if err := c.AddResource(e.url, e.doc); err != nil {
 			s.l.fail(e.node, "", "schema: %s", err)
-			return
 		}
 	}
-	for _, e := range s.order {
-		var err error
-		if e.schema, err = c.Compile(e.url); err != nil {
-			s.l.fail(e.node, "", "schema: %s", err)
-		}
+	return c
+}
+
+func (s *schemas) compileOne(c *jsonschema.Compiler, e *entry) *jsonschema.Schema {
+	schema, err := c.Compile(e.url)
+	if err != nil {
+		s.l.fail(e.node, "", "schema: %s", err)
 	}
-	for _, e := range s.order {
-		e.node, e.doc = nil, nil
-	}
+	return schema
 }
 
 // refuseAll loads nothing (I11).
