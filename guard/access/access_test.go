@@ -46,6 +46,8 @@ func TestZeroValuesDeny(t *testing.T) {
 	} {
 		if v := check(t, Config{}, a, everything); v.Allowed() || v.Code != gate.NotAllowed {
 			t.Errorf("%s: %+v", name, v)
+		} else if strings.Contains(name, "empty") && v.Reason != Nobody {
+			t.Errorf("%s: %s, though the operation admits no caller at all", name, v.Reason)
 		}
 		if v := check(t, Config{}, a, nil); v.Allowed() || v.Code != gate.NoIdentity || v.Reason != NoCaller {
 			t.Errorf("%s, nobody calling: %+v", name, v)
