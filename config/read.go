@@ -15,6 +15,7 @@ import (
 const (
 	maxDocument = 1 * unit.MiB
 	maxDepth    = 32
+	maxKey      = 512 // characters of a key; YAML itself ends at 1,024
 )
 
 // readText checks the bytes before anything is parsed: every character must be one that all readers see alike. It gives
@@ -46,7 +47,7 @@ func readText(data []byte) (string, mistake.List) {
 func badCharacter(r rune, rest string) (what, write string) {
 	switch {
 	case r == '\t':
-		return "a tab; readers of YAML disagree about its width", `spaces (inside quotes write \t)`
+		return "a tab; readers of YAML disagree about its width", "spaces"
 	case r == utf8.RuneError && !strings.HasPrefix(rest, "\ufffd"):
 		return "a byte that is no UTF-8", ""
 	case r == '\r':

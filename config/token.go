@@ -2,7 +2,11 @@ package config
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/token"
 
@@ -17,12 +21,13 @@ type tokenCheck struct {
 	told  map[int]bool // lines that have a mistake already: what follows from it is not told
 	depth int          // of [ and {
 	keyed []int        // line of the last ":" for each open bracket, 0 after a separator
-	line  int          // at which the present token begins, counted from what the tokens cover
+	place cursor
+	line  int // at which the present token begins, counted from what the tokens cover
 }
 
 // checkTokens gives the mistakes that the tokens alone show.
 func checkTokens(tokens token.Tokens, lines []string) mistake.List {
-	c := &tokenCheck{lines: lines, told: map[int]bool{}, keyed: []int{0}, line: 1}
+	c := &tokenCheck{lines: lines, told: map[int]bool{}, keyed: []int{0}, place: cursor{lines: lines}, line: 1}
 	dashes, dashLine := 0, 0
 	for i, t := range tokens {
 		lead := len(t.Origin) - len(strings.TrimLeft(t.Origin, " \n"))
@@ -100,8 +105,13 @@ func (c *tokenCheck) token(i int, t *token.Token, all token.Tokens, begin int) b
 	case token.CollectEntryType:
 		c.keyed[len(c.keyed)-1] = 0
 	case token.LiteralType, token.FoldedType:
-		if len(strings.Trim(t.Value, "-+")) != 1 || len(t.Value) > 2 {
-			c.refuse(t, t.Value[:1], "a number behind | or >; write the mark alone and indent the text below it")
+		switch strings.TrimSpace(t.Origin) {
+		case "|", "|-", "|+", ">", ">-", ">+":
+			if i == len(all)-1 {
+				c.refuse(t, "", "a block of text with nothing in it")
+			}
+		default:
+			c.refuse(t, "", "something behind | or >; write the mark alone and indent the text below it")
 		}
 	case token.MappingValueType:
 		c.colon(t)
@@ -109,8 +119,11 @@ func (c *tokenCheck) token(i int, t *token.Token, all token.Tokens, begin int) b
 			c.adjacent(t, all[i+1])
 		}
 	case token.SingleQuoteType, token.DoubleQuoteType, token.StringType:
+		if t.Type == token.DoubleQuoteType {
+			c.escapes(t)
+		}
 		if i > 0 && (isBlock(all[i-1].Type) || i > 1 && all[i-1].Type == token.CommentType && isBlock(all[i-2].Type)) {
-			c.blockText(t)
+			c.blockText(t, begin)
 		} else {
 			c.oneLine(t, begin, lacksColon(i, begin, all))
 		}
@@ -129,20 +142,51 @@ func firstToken(before token.Tokens) bool {
 	return true
 }
 
+// escape is what may stand behind a backslash in quotes. Line ends and tabs are read here and refused in the value.
+var escape = regexp.MustCompile(`^(?:["\\/nt]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})`)
+
+// escapes refuses escapes that the lexer lets through: it reads \uSa6p, and halves of a surrogate pair.
+func (c *tokenCheck) escapes(t *token.Token) {
+	if t.Position.Line < 1 || t.Position.Line > len(c.lines) || c.told[t.Position.Line] {
+		return
+	}
+	text := c.place.seek(t.Position.Line, t.Position.Column)[c.place.offset:]
+	for i := 1; i < len(text) && text[i] != '"'; i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		word := escape.FindString(text[i+1:])
+		if word == "" || badRune(word) {
+			c.refuseAt(t.Position.Line, t.Position.Column+runes(text[:i]), `\u00e9`, "a backslash that begins no character; write the character itself, or \\\\ for a backslash")
+			return
+		}
+		i += len(word)
+	}
+}
+
+// badRune tells that an escape by number is no character.
+func badRune(word string) bool {
+	if len(word) == 1 {
+		return false
+	}
+	n, err := strconv.ParseUint(word[1:], 16, 32)
+	return err != nil || n > unicode.MaxRune || !utf8.ValidRune(rune(n))
+}
+
 // blockText refuses blocks of text of which readers make different things: with spaces at the end of a line, with a line
 // that is indented otherwise than the first, or with nothing in them.
-func (c *tokenCheck) blockText(t *token.Token) {
+func (c *tokenCheck) blockText(t *token.Token, begin int) {
 	lines := strings.Split(strings.TrimRight(t.Origin, "\n"), "\n")
 	indent := len(lines[0]) - len(strings.TrimLeft(lines[0], " "))
-	for _, line := range lines {
+	for i, line := range lines {
 		switch {
 		case strings.TrimSpace(lines[0]) == "":
 			c.refuse(t, "", "a block of text that begins with an empty line, or has none")
 		case line == "":
 		case strings.HasSuffix(line, " "):
-			c.refuse(t, "", "spaces at the end of a line of a block of text")
+			c.refuseAt(begin+i, runes(line), "", "spaces at the end of a line of a block of text")
 		case len(line)-len(strings.TrimLeft(line, " ")) < indent:
-			c.refuse(t, "", "a block of text whose lines are indented less than its first")
+			c.refuseAt(begin+i, 1, "", "a line of a block of text that is indented less than its first")
 		}
 	}
 }
@@ -200,7 +244,7 @@ func (c *tokenCheck) oneLine(t *token.Token, begin int, isKey bool) {
 		c.refuseAt(line, column, "", "this line is indented so far that it continues the value above it; indent it as its neighbours, or write a block with |")
 		return
 	}
-	if text != "" && strings.Contains(",[]{}#&*!|>'\"%@`", text[:1]) {
+	if word, _, _ := strings.Cut(text, " "); word == "?" || word == "-" || word == ":" || text != "" && strings.Contains(",[]{}#&*!|>'\"%@`", text[:1]) {
 		c.refuse(t, "", "a value that begins with "+text[:1]+"; quote it when that belongs to it")
 	}
 }

@@ -86,14 +86,7 @@ func (c *cursor) find(line, column int, t *token.Token) int {
 	if line < 1 || line > len(c.lines) {
 		return column
 	}
-	if line != c.line || column < c.column {
-		c.line, c.column, c.offset = line, 1, 0
-	}
-	text := c.lines[line-1]
-	for c.column < column && c.offset < len(text) {
-		_, size := utf8.DecodeRuneInString(text[c.offset:])
-		c.column, c.offset = c.column+1, c.offset+size
-	}
+	text := c.seek(line, column)
 	if strings.HasPrefix(text[c.offset:], t.Value) {
 		return column
 	}
@@ -104,6 +97,19 @@ func (c *cursor) find(line, column int, t *token.Token) int {
 		return column
 	}
 	return c.column - runes(text[from+at:c.offset])
+}
+
+// seek goes to a place and gives its whole line.
+func (c *cursor) seek(line, column int) string {
+	if line != c.line || column < c.column {
+		c.line, c.column, c.offset = line, 1, 0
+	}
+	text := c.lines[line-1]
+	for c.column < column && c.offset < len(text) {
+		_, size := utf8.DecodeRuneInString(text[c.offset:])
+		c.column, c.offset = c.column+1, c.offset+size
+	}
+	return text
 }
 
 // builder makes nodes of words. What it cannot go on after stops it.
@@ -172,6 +178,10 @@ func (w word) node() *node {
 func (b *builder) key() (pair, bool) {
 	w := b.take()
 	n := w.node()
+	if runes(n.text) > maxKey {
+		b.refuse(w.line, w.column, "", fmt.Sprintf("a key longer than %d characters", maxKey))
+		return pair{}, false
+	}
 	if n.kind == kindNull || n.style != plain && n.style != quoted {
 		b.refuse(w.line, w.column, `"`+w.Value+`"`, "a key that is no text; quote it")
 		return pair{}, false
