@@ -113,7 +113,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nested: {iner: []}", 10, "unknown key", "inner"},
 		{"Bool: true", 1, "unknown key", "bool"},
 		{"hidden: x", 1, "unknown key", ""},
-		{"-: x", 1, "unknown key", ""},
+		{"'-': x", 1, "unknown key", ""},
 		{"text: AKIA3XH7QLPZ5RTN2WVB", 7, "looks like a secret", "file:/run/secrets/NAME"},
 		{"client: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlc2ln", 9, "looks like a secret", "file:/run/secrets/NAME"},
 		{"map: {a: q7Zk3vX9bT2mN8cR4wL6yH1sD5fG0jPaUeIoQz}", 10, "looks like a secret", "file:/run/secrets/NAME"},

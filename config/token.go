@@ -244,7 +244,7 @@ func (c *tokenCheck) oneLine(t *token.Token, begin int, isKey bool) {
 		c.refuseAt(line, column, "", "this line is indented so far that it continues the value above it; indent it as its neighbours, or write a block with |")
 		return
 	}
-	if word, _, _ := strings.Cut(text, " "); word == "?" || word == "-" || word == ":" || text != "" && strings.Contains(",[]{}#&*!|>'\"%@`", text[:1]) {
+	if word, _, _ := strings.Cut(text, " "); word == "?" || word == "-" || word == ":" || c.depth > 0 && strings.ContainsAny(text[:min(1, len(text))], ":?-") && styleOf(text) == plain || text != "" && strings.Contains(",[]{}#&*!|>'\"%@`", text[:1]) {
 		c.refuse(t, "", "a value that begins with "+text[:1]+"; quote it when that belongs to it")
 	}
 }
