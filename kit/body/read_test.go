@@ -150,6 +150,7 @@ func TestKinds(t *testing.T) {
 		{"", Text, nil, "h\x00llo", bodyNUL, 400},
 		{"", Opaque, nil, "\xff\x00", "", 0},
 		{"", XML, nil, `<?xml version="1.0" encoding='UTF-8'?><!-- x --><a><![CDATA[ <b> ]]></a>`, "", 0},
+		{"", XML, nil, `<?xml version="1.0" encoding="us-ascii" standalone="yes"?><a/>`, "", 0},
 		{"", XML, nil, "\ufeff<?xml version=\"1.0\"?><a/>", "", 0},
 		{"", XML, nil, `<?xml-stylesheet encoding="x"?><a/>`, "", 0},
 		{"", XML, nil, "<?xml", xmlEncoding, 400},

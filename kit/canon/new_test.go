@@ -109,6 +109,7 @@ func TestRefused(t *testing.T) {
 		{"E28", get(t, "Cookie: s=1; s=2"), cookieDuplicate, 400},
 		{"E28", get(t, `Cookie: "s"=3`), cookieMalformed, 400},
 		{"E28", get(t, "Cookie: $Version=1; a=b"), cookieMalformed, 400},
+		{"E28", get(t, "Cookie: __Host-s=1; __Secure-t=2; __x=3; %41=4"), "", 0},
 		{"E28", get(t, "Cookie: __host-s=1"), cookieMalformed, 400},
 		{"E28", get(t, "Cookie: ..Host-s=1"), cookieMalformed, 400},
 		{"E28", get(t, "Cookie: %5f%5fHost-s=1"), cookieMalformed, 400},
@@ -193,11 +194,11 @@ func TestRemovedFields(t *testing.T) { // B4, B5, B9, C17, E27
 	}
 	silent := []string{"Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__", "Keep-Alive: 1", "Proxy-Connection: close",
 		"Proxy-Authorization: Basic eA==", "TE: trailers", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 1"}
-	c, refusal := New(get(t, append(append([]string{"X-Kept: 1"}, lines...), silent...)...), "https", nil)
+	c, refusal := New(get(t, append(append([]string{"X-Kept: 1", "X.Also.Kept: 1"}, lines...), silent...)...), "https", nil)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	if len(c.Fields) != 1 || c.Fields.Get("X-Kept") != "1" || c.Upgrade != "" {
+	if len(c.Fields) != 2 || c.Fields.Get("X-Kept") != "1" || c.Fields.Get("X.also.kept") != "1" || c.Upgrade != "" {
 		t.Errorf("left: %q", c.Fields)
 	}
 	if len(c.Removed) != len(lines)+1 || !slices.IsSorted(c.Removed) || !slices.Contains(c.Removed, "Upgrade") {
