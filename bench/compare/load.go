@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// request is what a case sends.
+type request struct {
+	method string
+	path   string
+	fields map[string]string
+	body   string
+}
+
+// result is what a run gave.
+type result struct {
+	micros   float64 // CPU microseconds of the gateway for each request
+	rate     float64 // requests a second
+	p50, p99 time.Duration
+	memory   float64 // MiB at the peak
+	errors   int     // answers other than 2xx, and broken connections
+}
+
+var (
+	totalRequests = regexp.MustCompile(`(\d+) requests in`)
+	perSecond     = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
+	percentile    = regexp.MustCompile(`(50|99)%\s+([\d.]+)(us|ms|s)`)
+	notOK         = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
+	socketErrors  = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
+)
+
+// drive sends the request as often as one wrk can, and measures what it cost the process.
+func drive(p *process, base string, r request, d time.Duration, dir string) (result, error) {
+	script := filepath.Join(dir, "request.lua")
+	if err := os.WriteFile(script, []byte(r.lua()), 0o600); err != nil {
+		return result{}, err
+	}
+	run := func(d time.Duration) (string, error) {
+		text, err := exec.Command("wrk", "-t1", "-c32", "--latency", fmt.Sprintf("-d%ds", int(d.Seconds())), "-s", script, base+r.path).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("wrk: %w: %s", err, text)
+		}
+		return string(text), nil
+	}
+	if _, err := run(time.Second); err != nil { // warm up
+		return result{}, err
+	}
+	before, err := p.cpu()
+	if err != nil {
+		return result{}, err
+	}
+	text, err := run(d)
+	if err != nil {
+		return result{}, err
+	}
+	after, err := p.cpu()
+	if err != nil {
+		return result{}, err
+	}
+	var out result
+	n := number(totalRequests, text)
+	if n == 0 {
+		return result{}, fmt.Errorf("no request was served: %s", text)
+	}
+	out.micros = float64((after - before).Microseconds()) / n
+	out.rate = number(perSecond, text)
+	out.errors = int(number(notOK, text))
+	for _, m := range socketErrors.FindStringSubmatch(text) {
+		if k, err := strconv.Atoi(m); err == nil {
+			out.errors += k
+		}
+	}
+	for _, m := range percentile.FindAllStringSubmatch(text, -1) {
+		d, err := time.ParseDuration(m[2] + m[3])
+		if err != nil {
+			return result{}, err
+		}
+		if m[1] == "50" {
+			out.p50 = d
+		} else {
+			out.p99 = d
+		}
+	}
+	out.memory = p.memory()
+	return out, nil
+}
+
+func number(pattern *regexp.Regexp, text string) float64 {
+	m := pattern.FindStringSubmatch(text)
+	if m == nil {
+		return 0
+	}
+	f, _ := strconv.ParseFloat(m[1], 64)
+	return f
+}
+
+// lua writes the request for wrk.
+func (r request) lua() string {
+	text := fmt.Sprintf("wrk.method = %q\n", r.method)
+	for name, value := range r.fields {
+		text += fmt.Sprintf("wrk.headers[%q] = %q\n", name, value)
+	}
+	if r.body != "" {
+		text += fmt.Sprintf("wrk.headers[\"Content-Type\"] = \"application/json\"\nwrk.body = [==[%s]==]\n", r.body)
+	}
+	return text
+}
