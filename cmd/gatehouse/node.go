@@ -37,18 +37,18 @@ const counted = 1 << 20
 
 // node is this process: everything that outlives a reload, and the Gateway that serves now.
 type node struct {
-	state        string // directory
-	log          *slog.Logger
-	metrics      *telemetry.Metrics
-	events       *audit.Log
-	kept         kept
-	server       *listen.Server
-	gateway      atomic.Pointer[pipeline.Gateway]
-	loading      sync.Mutex // one document at a time
-	document     *config.Document
-	files        []string // that the document in force was made of
-	ready        atomic.Bool
-	adminAddress string // as bound
+	state    string // directory
+	log      *slog.Logger
+	metrics  *telemetry.Metrics
+	events   *audit.Log
+	kept     kept
+	server   *listen.Server
+	gateway  atomic.Pointer[pipeline.Gateway]
+	loading  sync.Mutex // one document at a time
+	document *config.Document
+	files    []string // that the document in force was made of
+	ready    atomic.Bool
+	admin    *http.Server // health, readiness and metrics; its Addr as bound
 }
 
 // kept is what guards and pools are handed, found again by every document.
@@ -159,6 +159,9 @@ func (n *node) start(l *loaded, development bool) error {
 	if err := n.kept.rules.Ready(); err != nil {
 		return err
 	}
+	if err := n.serveAdmin(l.listen.AdminAddress().HostPort()); err != nil {
+		return err
+	}
 	if err := n.server.Start(); err != nil {
 		return err
 	}
@@ -229,7 +232,7 @@ func (n *node) serve(ctx context.Context, grace time.Duration) error {
 		err = n.server.Drain(drain)
 	}
 	n.system("gateway.stopped", "")
-	return errors.Join(err, n.events.Close())
+	return errors.Join(err, n.events.Close(), n.admin.Close())
 }
 
 // healthy tells why the node should get no requests now, or nil.
@@ -243,8 +246,18 @@ func (n *node) healthy() error {
 	return nil
 }
 
-// admin serves health, readiness and metrics, apart from everything that clients reach.
-func (n *node) admin() http.Handler {
+// serveAdmin binds the address of health, readiness and metrics, apart from everything that clients reach.
+func (n *node) serveAdmin(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen for health and metrics: %w; change listen.admin", err)
+	}
+	n.admin = &http.Server{Addr: listener.Addr().String(), Handler: n.health(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	go func() { _ = n.admin.Serve(listener) }() // ends with Close
+	return nil
+}
+
+func (n *node) health() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

@@ -94,7 +94,7 @@ func (q quick) run(ctx context.Context, io stdio) error {
 	}
 	printTable(io.err, l.gateway.Table(), terminal(io.err))
 	q.greet(io.err, n)
-	return n.live(ctx, l)
+	return n.live(ctx)
 }
 
 // document writes the document that the flags stand for. It is the same kind that serve reads: run knows no other way.
@@ -153,7 +153,7 @@ func (q quick) greet(w io.Writer, n *node) {
 		at = n.server.Addresses()[0]
 	}
 	fmt.Fprintf(w, "\nServing %s -> %s\n", at, strings.Join(q.to, ", "))
-	fmt.Fprintf(w, "  health and metrics  http://%s\n", n.adminAddress)
+	fmt.Fprintf(w, "  health and metrics  http://%s\n", n.admin.Addr)
 	fmt.Fprintf(w, "  events              %s   (gatehouse explain ID)\n", filepath.Join(n.state, "events"))
 	if q.issuer == "" {
 		fmt.Fprintf(w, "  a token             gatehouse token --as alice --role customer\n")

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -71,33 +69,16 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	}
 	go n.watch(ctx, file)
 	n.log.Info("serving", "document", file, "policy", l.gateway.Version(), "addresses", n.server.Addresses())
-	return n.live(ctx, l)
+	return n.live(ctx)
 }
 
-// live serves requests, health and metrics until ctx ends.
-func (n *node) live(ctx context.Context, l *loaded) error {
-	stop, err := n.serveAdmin(l.listen.AdminAddress().HostPort())
-	if err != nil {
-		return err
-	}
-	defer stop()
+// live serves until ctx ends, and tells the service manager, if there is one.
+func (n *node) live(ctx context.Context) error {
 	debug.FreeOSMemory()                                // compiling the rules leaves garbage that would otherwise stay for minutes
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nobody listens outside systemd
-	err = n.serve(ctx, grace)
+	err := n.serve(ctx, grace)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 	return err
-}
-
-// serveAdmin binds the admin address.
-func (n *node) serveAdmin(address string) (stop func(), err error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen for health and metrics: %w; change listen.admin", err)
-	}
-	server := &http.Server{Handler: n.admin(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	n.adminAddress = listener.Addr().String()
-	go func() { _ = server.Serve(listener) }()
-	return func() { _ = server.Close() }, nil
 }
 
 // watch reads the document again on SIGHUP and when a file that it is made of changes.
