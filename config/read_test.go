@@ -71,6 +71,8 @@ func TestParseRefuses(t *testing.T) {
 		{"escape that is none", `a: "\uSa6p"` + "\n", 1, 5, "backslash"},
 		{"half a pair", `a: "b\ud83d"` + "\n", 1, 6, "surrogate pair"},
 		{"escape of another trade", `a: "\e[1m"` + "\n", 1, 5, "backslash"},
+		{"two colons in brackets", "a: {b:  c: d}\n", 1, 9, "second colon"},
+		{"lone question mark", "a: ?\n", 1, 4, "begins with ?"},
 		{"text over lines", "a: b\n  c\n", 2, 3, "continues the value above"},
 		{"too deep a line", "a: 1\n  b: 2\n", 2, 3, "continues the value above"},
 		{"too deep a line after quotes", "a: 'x'\n  b: 2\n", 2, 3, "indented"},

@@ -244,6 +244,14 @@ func (c *tokenCheck) oneLine(t *token.Token, begin int, isKey bool) {
 		c.refuseAt(line, column, "", "this line is indented so far that it continues the value above it; indent it as its neighbours, or write a block with |")
 		return
 	}
+	if strings.Contains(text, ": ") || strings.HasSuffix(text, ":") {
+		c.refuse(t, "", "a second colon where one value is wanted; quote the text when the colon belongs to it")
+		return
+	}
+	if c.depth > 0 && strings.ContainsAny(text, "[]{}") {
+		c.refuse(t, "", "a bracket inside text that stands in brackets; quote the text when the bracket belongs to it")
+		return
+	}
 	if word, _, _ := strings.Cut(text, " "); word == "?" || word == "-" || word == ":" || c.depth > 0 && strings.ContainsAny(text[:min(1, len(text))], ":?-") && styleOf(text) == plain || text != "" && strings.Contains(",[]{}#&*!|>'\"%@`", text[:1]) {
 		c.refuse(t, "", "a value that begins with "+text[:1]+"; quote it when that belongs to it")
 	}
