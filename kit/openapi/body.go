@@ -129,7 +129,7 @@ func (b *Body) violation(p *problem, reason string) *Violation {
 		v.Status = 415
 	case p.unknown != "":
 		v.Reason = unknownProperty
-		v.Fix = fmt.Sprintf("properties: {%q: {...}} at %s", p.unknown, p.pointer)
+		v.Fix = fmt.Sprintf("properties: {%q: {...}} at %s", clean(p.unknown), p.pointer)
 	case p.missing != "":
 		v.Reason, v.Value = missingProperty, ""
 		v.Where += map[bool]string{true: " /", false: "/"}[len(p.at) == 0] + escapeToken(p.missing)
@@ -235,7 +235,7 @@ func (o *formObject) deep(f *field, name, inner, raw string) *problem {
 		o.members[name] = members
 	}
 	if _, twice := members[inner]; twice {
-		return o.problem(name, fmt.Sprintf("has property %q twice", inner))
+		return o.problem(name, fmt.Sprintf("has property %q twice", clean(inner)))
 	}
 	members[inner] = f.shape.member(inner).first(raw)
 	return nil

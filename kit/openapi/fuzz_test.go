@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -34,6 +35,30 @@ func FuzzLoad(f *testing.F) {
 					t.Fatalf("declared %q is not found", b.MediaType)
 				}
 			}
+		}
+	})
+}
+
+// FuzzBodies: whatever a client sends, a violation is complete, and names that the client chose are cut and printable.
+func FuzzBodies(f *testing.F) {
+	c := load(f, bodies)
+	f.Add(`{"name":"x","tree":{"kids":[{"kids":[]}]},"pet":{"meow":1}}`, 0)
+	f.Add("name=a&deep%5Bx%5D=1&address=%7B%7D&nums=1,2&tags=&tags=b", 1)
+	f.Add("--b\r\nContent-Disposition: form-data; name=\"meta\"\r\nContent-Type: application/json\r\n\r\n{}\r\n--b--\r\n", 2)
+	f.Add("{\"na\\u0000\\nme\":1}", 0)
+	f.Fuzz(func(t *testing.T, raw string, which int) {
+		op := c.Operations[0]
+		b := op.Bodies[uint(which)%uint(len(op.Bodies))]
+		tree, refusal := body.Read(b.Kind, map[string]string{"boundary": "b"}, "", strings.NewReader(raw), body.Limits{})
+		if refusal != nil {
+			return
+		}
+		v := op.CheckBody(b, tree)
+		if v == nil {
+			return
+		}
+		if v.Reason == "" || v.Status == 0 || !strings.HasPrefix(v.Pointer, "c.yaml#/") || v.What == "" || strings.ContainsAny(v.Where+v.What+v.Fix, "\r\n\x00") {
+			t.Fatalf("incomplete: %+v", v)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	failed "github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -111,16 +112,16 @@ func describe(e *jsonschema.ValidationError, root *entry) *problem {
 		switch {
 		case strings.HasSuffix(schema, "/unevaluatedProperties"):
 			schema, p.unknown = strings.TrimSuffix(schema, "/unevaluatedProperties"), name
-			p.what = fmt.Sprintf("property %q is not declared", name)
+			p.what = fmt.Sprintf("property %q is not declared", clean(name))
 		case strings.HasSuffix(schema, "/properties/"+escapeToken(name)):
-			p.sealed, p.what = true, fmt.Sprintf("property %q may not be sent", name)
+			p.sealed, p.what = true, fmt.Sprintf("property %q may not be sent", clean(name))
 		default:
 			p.what = "no value is admitted here"
 		}
 	case *failed.AdditionalProperties:
 		p.unknown = slices.Min(k.Properties)
 		p.at = append(slices.Clone(p.at), p.unknown)
-		p.what = fmt.Sprintf("property %q is not declared", p.unknown)
+		p.what = fmt.Sprintf("property %q is not declared", clean(p.unknown))
 	case *failed.Required:
 		p.keyword, p.missing = "required", k.Missing[0]
 		p.what = fmt.Sprintf("property %q is missing", p.missing)
@@ -245,7 +246,18 @@ func (p *problem) place() string {
 			b.WriteByte(' ')
 		}
 		b.WriteByte('/')
-		b.WriteString(escapeToken(token))
+		b.WriteString(escapeToken(clean(token)))
 	}
 	return b.String()
+}
+
+// clean cuts a name that a client chose, and writes what can't be printed in the manner of Go.
+func clean(name string) string {
+	if len(name) > 64 {
+		name = strings.ToValidUTF8(name[:64], "") + "..."
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strings.Trim(strconv.QuoteToASCII(name), `"`)
+	}
+	return name
 }

@@ -145,12 +145,18 @@ func (l *loader) readFile(name string) ([]byte, error) {
 // maxReferences bounds a chain of references to references.
 const maxReferences = 50
 
-// resolve follows $ref until there is none. It gives nil, and has noted the mistake, when there is nothing at its end.
+// resolve follows the $ref of anything but a schema until there is none. It gives nil, and has noted the mistake, when there
+// is nothing at its end, or something beside it that would be ignored.
 func (l *loader) resolve(n *node) *node {
 	for range maxReferences {
 		ref := n.get("$ref")
 		if ref == nil {
 			return n
+		}
+		for _, m := range n.members {
+			if m.name != "$ref" && m.name != "summary" && m.name != "description" && !strings.HasPrefix(m.name, "x-") {
+				l.failMember(n, m.name, "", "%q stands beside a $ref, where it would be ignored", m.name)
+			}
 		}
 		if n = l.follow(ref); n == nil {
 			return nil

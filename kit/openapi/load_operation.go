@@ -45,7 +45,7 @@ func (l *loader) loadPaths(root *node) {
 			continue
 		}
 		before := len(l.contract.Operations)
-		p := pathItem{template: m.name, item: item, written: m.value, segments: segments}
+		p := pathItem{template: m.name, item: item, segments: segments}
 		l.loadItem(p, ids)
 		for _, op := range l.contract.Operations[before:] {
 			entries = append(entries, route.Entry[*node]{Method: op.Method, Template: m.name, Value: m.value, Place: op.Pointer})
@@ -70,20 +70,14 @@ func (l *loader) refuseEqual(entries []route.Entry[*node]) {
 
 // pathItem is one entry of paths.
 type pathItem struct {
-	template      string
-	item, written *node // item is what written refers to
-	segments      []route.Segment
+	template string
+	item     *node
+	segments []route.Segment
 }
 
 func (l *loader) loadItem(p pathItem, ids map[string]bool) {
-	if p.item != p.written {
-		for _, m := range p.written.members {
-			if m.name != "$ref" && m.name != "summary" && m.name != "description" {
-				l.failMember(p.written, m.name, "", "%q stands beside a $ref, where it would be ignored", m.name)
-			}
-		}
-	}
 	l.keys(p.item, itemKeys...)
+	l.otherServers(p.item)
 	for _, m := range p.item.members {
 		if slices.Contains(methods, m.name) && (m.name != "query" || l.minor >= 2) {
 			l.loadMethod(p, strings.ToUpper(m.name), m, ids)
@@ -97,6 +91,13 @@ func (l *loader) loadItem(p pathItem, ids map[string]bool) {
 			}
 			l.loadMethod(p, m.name, m, ids)
 		}
+	}
+}
+
+// otherServers warns of servers that would put an operation elsewhere.
+func (l *loader) otherServers(n *node) {
+	if s := n.get("servers"); s != nil {
+		l.warn(s, "operation.servers", "servers: of the whole contract", "servers of a path or an operation are not used: it is served below %q like all others", l.contract.Base+"/")
 	}
 }
 
@@ -119,6 +120,7 @@ func (l *loader) loadMethod(p pathItem, method string, m member, ids map[string]
 		return
 	}
 	l.keys(n, methodKeys...)
+	l.otherServers(n)
 	op.ID = method + " " + p.template
 	if id := n.get("operationId"); id != nil {
 		if id.kind != text || id.text == "" || ids[id.text] {

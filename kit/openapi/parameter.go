@@ -263,7 +263,7 @@ func (p *Parameter) object(pairs []canon.Pair) *Violation {
 			continue
 		}
 		if _, twice := members[pair.Name]; twice {
-			return p.violation(badParameter, "", fmt.Sprintf("has property %q twice", pair.Name), pair.Value)
+			return p.violation(badParameter, "", fmt.Sprintf("has property %q twice", clean(pair.Name)), pair.Value)
 		}
 		members[pair.Name] = inner.first(pair.Value)
 	}
@@ -303,7 +303,7 @@ func (p *Parameter) decide(readings []any, raw string) *Violation {
 func (p *Parameter) from(problem *problem, raw string) *Violation {
 	what := problem.what
 	if len(problem.at) > 0 {
-		what = fmt.Sprintf("at /%s: %s", strings.Join(problem.at, "/"), what)
+		what = fmt.Sprintf("at%s: %s", strings.TrimPrefix(problem.place(), "body"), what)
 	}
 	v := p.violation(badParameter, "", what, raw)
 	v.Pointer, v.Fix = problem.pointer, fixKeyword(problem.keyword, problem.pointer)
@@ -327,7 +327,7 @@ func (p *Parameter) violation(reason, pointer, what, raw string) *Violation {
 }
 
 func (op *Operation) unknownParameter(q canon.Pair) *Violation {
-	name := q.Name[:min(len(q.Name), 64)]
+	name := clean(q.Name)
 	return &Violation{Reason: unknownParameter, Status: 400, Pointer: op.Pointer, Where: "query." + name,
 		What: fmt.Sprintf("query parameter %q is not declared", name), Value: q.Value,
 		Fix: fmt.Sprintf("parameters: [{name: %q, in: query, schema: {type: string, maxLength: 64}}] at %s", name, op.Pointer)}

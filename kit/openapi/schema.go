@@ -31,7 +31,11 @@ type schemas struct {
 	all     *directory
 	joined  map[string]*node // see shared.go
 	current []*entry         // being translated, the innermost last
+	depth   int              // of shapes being made
 }
+
+// maxChain bounds how many schemas may lead from one to the next, so that no document exhausts the stack (G23).
+const maxChain = 2_000
 
 type entryKey struct {
 	node   *node
@@ -87,6 +91,10 @@ func (s *schemas) use(n *node, m mode, shared map[string]bool) *entry {
 	if e, ok := s.entries[key]; ok {
 		s.refer(e)
 		return e
+	}
+	if len(s.current) >= maxChain {
+		s.l.fail(n, "", "more than %d schemas lead from one to the next", maxChain)
+		return nil
 	}
 	e := &entry{url: fmt.Sprintf("%s%d", resourceBase, len(s.entries)), pointer: n.pointer(), node: n, all: s.all}
 	s.all.pointers = append(s.all.pointers, e.pointer)
@@ -219,7 +227,7 @@ func (s *schemas) traitsOf(n *node, path map[*node]bool) *traits {
 		t.bounded = n != nil && n.kind == boolean && !n.truth
 		return t
 	}
-	if path[n] {
+	if path[n] || len(path) >= maxChain {
 		s.l.fail(n, "", "a schema refers to itself without an end")
 		return t
 	}

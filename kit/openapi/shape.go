@@ -59,6 +59,11 @@ func (s *schemas) shape(n *node) *shape {
 	}
 	made := &shape{}
 	s.shapes[n] = made
+	if s.depth >= maxChain { // use has noted it
+		return made
+	}
+	s.depth++
+	defer func() { s.depth-- }()
 	s.addShape(made, n, map[*node]bool{})
 	if made.types == 0 && (len(made.properties) > 0 || made.additional != nil) {
 		made.types = typeBits["object"]

@@ -91,9 +91,9 @@ func (s *schemas) joinedNode(declarations []*node) *node {
 	targets := make([]*node, 0, len(declarations))
 	for _, d := range declarations {
 		target := d
-		if s.isPlainReference(d) {
-			if target = s.l.resolve(d); target == nil {
-				target = d
+		for range maxReferences {
+			if next := s.l.followed(target); next != nil && s.isPlainReference(target) {
+				target = next
 			}
 		}
 		targets = append(targets, target)
@@ -110,4 +110,12 @@ func (s *schemas) joinedNode(declarations []*node) *node {
 		n.members = nil
 	}
 	return n
+}
+
+// followed gives what a $ref names, nil for anything else.
+func (l *loader) followed(n *node) *node {
+	if ref := n.get("$ref"); ref != nil {
+		return l.follow(ref)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -73,6 +74,8 @@ func TestMistakes(t *testing.T) {
 		{operation(idParameter[:len(idParameter)-2] + ", {name: a, in: query, schema: {type: object, properties: {b: {}}}}, {name: b, in: query, schema: {}}]\n"), 6, 0, "both take"},
 		{operation(idParameter[:len(idParameter)-2] + ", {name: a, in: cookie, schema: {type: array, items: {}}}]\n"), 6, 0, "cookie"},
 		{operation(idParameter[:len(idParameter)-2] + ", {name: a, in: query, style: deepObject, schema: {type: string}}]\n"), 6, 0, "for objects"},
+		{operation("      parameters: [{$ref: '#/components/parameters/x', required: true}]\n") + "components: {parameters: {x: {name: id, in: path, required: true, schema: {type: string}}}}", 6, 56, "beside a $ref"},
+		{head + "  /a: {$ref: '#/paths/~1b', get: {}}\n  /b: {get: {}}", 4, 29, "beside a $ref"},
 		{operation(idParameter + "      requestBody: {}\n"), 7, 20, "no content"},
 		{operation(idParameter + "      requestBody: {content: {application/x-foo: {}}}\n"), 7, 31, "can't be parsed"},
 		{operation(idParameter + "      requestBody: {content: {application/x-foo: {x-gatehouse-opaque: {}}}}\n"), 7, 0, "needs its reason"},
@@ -223,5 +226,24 @@ func TestAliasesDoNotUnfold(t *testing.T) {
 	}
 	if list := mistakes(t, "openapi: 3.1.0\n"+b.String()); len(list) != 1 || !strings.Contains(list[0].What, "unfold") {
 		t.Errorf("got %v", list)
+	}
+}
+
+// TestLongChains: G23, a chain of references does not exhaust the stack.
+func TestLongChains(t *testing.T) {
+	for _, link := range []string{
+		"    S%d: {type: object, properties: {a: {$ref: '#/components/schemas/S%d'}}}\n",
+		"    S%d: {allOf: [{$ref: '#/components/schemas/S%d'}]}\n",
+		"    S%d: {$ref: '#/components/schemas/S%d'}\n",
+	} {
+		var b strings.Builder
+		b.WriteString(query("{$ref: '#/components/schemas/S0'}") + "components:\n  schemas:\n")
+		for i := range 5_000 {
+			fmt.Fprintf(&b, link, i, i+1)
+		}
+		b.WriteString("    S5000: {type: string}\n")
+		if list := mistakes(t, b.String()); len(list) == 0 {
+			t.Errorf("%s is admitted", link)
+		}
 	}
 }
