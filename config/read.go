@@ -52,7 +52,7 @@ func badCharacter(r rune, rest string) (what, write string) {
 		return "a byte that is no UTF-8", ""
 	case r == '\r':
 		return "a carriage return without a line feed", ""
-	case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
+	case unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r&0xfffe == 0xfffe:
 		return fmt.Sprintf("the control character %U", r), ""
 	case unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d':
 		// Text that reads otherwise than it is written hides a change from whoever reviews it.
