@@ -139,9 +139,6 @@ func Build(d *config.Document, t Tools) (*Gateway, error) {
 // limits follow.
 func (g *Gateway) widest() (most canon.Limits) {
 	for _, s := range append([]*site{g.nobody}, g.inOrder...) {
-		if s.limits == nil {
-			continue
-		}
 		h := s.limits.Head()
 		most.URL, most.Query = max(most.URL, h.URL), max(most.Query, h.Query)
 		most.Cookies, most.CookieBytes = max(most.Cookies, h.Cookies), max(most.CookieBytes, h.CookieBytes)
@@ -288,8 +285,10 @@ func (s *site) route(api *gate.API, admitted []stage, m *mistake.List) {
 	s.routes = table
 }
 
-// identity takes from the identity guard what the server behind is told.
+// identity takes from the identity guard what the server behind is told. Where the guard is off nobody is named, and what
+// a client says under the usual names is removed all the same.
 func (s *site) identity(admitted []stage) {
+	s.names = identity.DefaultHeaders()
 	for _, st := range admitted {
 		if g, ok := st.check.(*identity.Guard); ok {
 			s.names, s.pass = g.Headers(), g.PassCredential()
@@ -344,13 +343,18 @@ func stages(d *config.Document, p phase, i int, api *gate.API, t Tools, m *mista
 	return list
 }
 
+// limitsOf gives the limits that readers work with. Where the guard is off they are the defaults: no reader works without.
 func limitsOf(list []stage) *limits.Guard {
 	for _, s := range list {
 		if g, ok := s.check.(*limits.Guard); ok {
 			return g
 		}
 	}
-	return nil
+	standard, err := limits.New(limits.Config{})
+	if err != nil {
+		panic("pipeline: the default limits are refused: " + err.Error())
+	}
+	return standard
 }
 
 func segmentsOf(base string) []string {

@@ -7,6 +7,7 @@ package contract
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
@@ -116,7 +117,11 @@ func verdict(v *openapi.Violation) gate.Verdict {
 	if v.Status == gate.UnsupportedMedia.Status() {
 		code = gate.UnsupportedMedia
 	}
-	d := gate.Deny(code, gate.Reason(v.Reason), "%s: %s", v.Where, v.What).At(v.Pointer).Fixed(v.Fix)
+	what := v.What
+	if !strings.HasPrefix(what, v.Where) {
+		what = v.Where + ": " + what
+	}
+	d := gate.Deny(code, gate.Reason(v.Reason), "%s", what).At(v.Pointer).Fixed(v.Fix)
 	if v.Value != "" {
 		d = d.Showing(gate.Mask(v.Value))
 	}

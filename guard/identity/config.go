@@ -24,6 +24,9 @@ type Config struct {
 	Development gate.Risk `yaml:"development"`
 }
 
+// DefaultHeaders are the names of the headers where the document gives none.
+func DefaultHeaders() HeaderNames { return Config{}.withDefaults().Headers }
+
 func (c Config) withDefaults() Config {
 	for _, h := range []struct {
 		name  *string

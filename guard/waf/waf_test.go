@@ -139,3 +139,21 @@ func BenchmarkPlainGet(b *testing.B) {
 		}
 	}
 }
+
+// TestGoodRequestsScoreNothing: a threshold of 1 denies whatever any rule thinks of; what the contract admits and is plain
+// must score nothing, or scores of harmless things add up to a denial. Rule 920180 is the one that saw no Content-Length.
+func TestGoodRequestsScoreNothing(t *testing.T) {
+	g := guard(t, Config{Threshold: 1})
+	for name, s := range map[string]sample{
+		"get":             {method: "GET", path: "/orders/7", query: []canon.Pair{{Name: "limit", Value: "20"}}},
+		"json":            {method: "POST", path: "/orders", media: "application/json", kind: body.JSON, body: `{"item":"tea","quantity":2,"note":"ring twice"}`},
+		"post of nothing": {method: "POST", path: "/orders/7/cancel"},
+		"delete":          {method: "DELETE", path: "/orders/7"},
+		"form":            {method: "POST", path: "/x", media: "application/x-www-form-urlencoded", kind: body.Form, body: "name=ann&city=Bern"},
+		"patch":           {method: "PATCH", path: "/x", media: "application/merge-patch+json", kind: body.JSON, body: `{"city":"Bern"}`},
+	} {
+		if v := g.Check(t.Context(), s.exchange()); !v.Allowed() {
+			t.Errorf("%s: %s %s", name, v.Rule, v.Detail)
+		}
+	}
+}
