@@ -28,10 +28,11 @@ type tokenCheck struct {
 // checkTokens gives the mistakes that the tokens alone show.
 func checkTokens(tokens token.Tokens, lines []string) mistake.List {
 	c := &tokenCheck{lines: lines, told: map[int]bool{}, keyed: []int{0}, place: cursor{lines: lines}, line: 1}
-	dashes, dashLine := 0, 0
+	dashes, dashLine, reached := 0, 0, 0
 	for i, t := range tokens {
 		lead := len(t.Origin) - len(strings.TrimLeft(t.Origin, " \n"))
 		begin := c.line + strings.Count(t.Origin[:lead], "\n")
+		reached = max(reached, t.Position.Line, begin+strings.Count(strings.TrimRight(t.Origin[lead:], " \n"), "\n"))
 		c.line += strings.Count(t.Origin, "\n")
 		if t.Type == token.SequenceEntryType {
 			if t.Position.Line != dashLine {
@@ -46,7 +47,21 @@ func checkTokens(tokens token.Tokens, lines []string) mistake.List {
 			return c.found
 		}
 	}
+	// The lexer drops what it has not finished at the end of a text without a line end.
+	if last := lastLine(lines); len(c.found) == 0 && reached < last {
+		c.refuseAt(last, 1, "", "this line is no YAML that can be read")
+	}
 	return c.found
+}
+
+// lastLine is the last line that is not blank, or 0.
+func lastLine(lines []string) int {
+	for i := len(lines); i > 0; i-- {
+		if strings.TrimSpace(lines[i-1]) != "" {
+			return i
+		}
+	}
+	return 0
 }
 
 func tooDeep() string { return fmt.Sprintf("nested more than %d deep", maxDepth) }
