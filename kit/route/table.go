@@ -108,10 +108,11 @@ func (t *Table[T]) Match(method string, segments []string) (value T, params []ca
 // node is a place in the tree of segments. The tree is as deep as the longest template, and a search visits each node at
 // most once, so that no contract and no path makes it slow.
 type node[T any] struct {
-	literal map[string]*node[T]
-	partial []partial[T] // the one with the most literal text first
-	any     *node[T]     // a whole segment
-	below   *node[T]     // everything below, the last choice
+	literal literals[T]
+	written map[string]*node[T] // the literals, until the table is finished
+	partial []partial[T]        // the one with the most literal text first
+	any     *node[T]            // a whole segment
+	below   *node[T]            // everything below, the last choice
 	leaves  []leaf[T]
 	allow   []string
 }
@@ -131,13 +132,13 @@ type leaf[T any] struct {
 func (n *node[T]) child(s Segment) *node[T] {
 	switch {
 	case s.Name == "":
-		if n.literal == nil {
-			n.literal = map[string]*node[T]{}
+		if n.written == nil {
+			n.written = map[string]*node[T]{}
 		}
-		if n.literal[s.Prefix] == nil {
-			n.literal[s.Prefix] = &node[T]{}
+		if n.written[s.Prefix] == nil {
+			n.written[s.Prefix] = &node[T]{}
 		}
-		return n.literal[s.Prefix]
+		return n.written[s.Prefix]
 	case s.Prefix == "" && s.Suffix == "":
 		if n.any == nil {
 			n.any = &node[T]{}
@@ -182,7 +183,7 @@ func (n *node[T]) find(segments, values []string) (*node[T], []string) {
 		return nil, nil
 	}
 	s, rest := segments[0], segments[1:]
-	if c := n.literal[s]; c != nil {
+	if c := n.literal.find(s); c != nil {
 		if found, v := c.find(rest, values); found != nil {
 			return found, v
 		}
@@ -225,9 +226,10 @@ func (n *node[T]) finish() {
 		n.allow = append(n.allow, "HEAD")
 	}
 	slices.Sort(n.allow)
-	for _, c := range n.literal {
+	for _, c := range n.written {
 		c.finish()
 	}
+	n.literal, n.written = newLiterals(n.written), nil
 	for _, p := range n.partial {
 		p.node.finish()
 	}

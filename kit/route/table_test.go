@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
@@ -228,14 +229,33 @@ func TestSmallModel(t *testing.T) {
 }
 
 func TestSpeedDoesNotDependOnSize(t *testing.T) {
-	small, large := testing.Benchmark(matching(10)), testing.Benchmark(matching(10_000))
-	t.Logf("10 operations: %v, 10,000 operations: %v", small, large)
-	if small.AllocsPerOp() != large.AllocsPerOp() {
-		t.Errorf("allocations grow from %d to %d", small.AllocsPerOp(), large.AllocsPerOp())
+	measure := func(n int) (best time.Duration, allocations float64) {
+		made, path := shopOf(t, n), []string{"v1", "things1", "5f0c"}
+		match := func() {
+			if _, _, _, ok := made.Match("GET", path); !ok {
+				t.Fatal("no match")
+			}
+		}
+		for range 20 { // the best of many short rounds, because other work shares the machine
+			began := time.Now()
+			for range 5_000 {
+				match()
+			}
+			if took := time.Since(began) / 5_000; best == 0 || took < best {
+				best = took
+			}
+		}
+		return best, testing.AllocsPerRun(100, match)
 	}
-	// The target is 1.5 (see BenchmarkMatch); the bound here is wider, because other work shares the machine.
-	if large.NsPerOp() > 4*small.NsPerOp() {
-		t.Errorf("matching among 10,000 takes %d ns, among 10 %d ns", large.NsPerOp(), small.NsPerOp())
+	small, smallAllocations := measure(10)
+	large, largeAllocations := measure(10_000)
+	t.Logf("10 operations: %v, 10,000 operations: %v", small, large)
+	if smallAllocations != largeAllocations {
+		t.Errorf("allocations grow from %v to %v", smallAllocations, largeAllocations)
+	}
+	// The target is 1.5 (see BenchmarkMatch); the bound here is wider, because a measurement of 100 µs is a rough one.
+	if large > 3*small {
+		t.Errorf("matching among 10,000 takes %v, among 10 %v", large, small)
 	}
 }
 
@@ -245,15 +265,42 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
+// BenchmarkMatchSpread asks for another operation each time, which is what the processor's cache likes least.
+func BenchmarkMatchSpread(b *testing.B) {
+	for _, n := range []int{10, 200, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			made := shopOf(b, n)
+			paths := make([][]string, n/5)
+			for i := range paths {
+				paths[i] = []string{"v1", fmt.Sprintf("things%d", i*7919%(n/5)), "5f0c"}
+			}
+			i := 0
+			for b.Loop() {
+				if i++; i == len(paths) {
+					i = 0
+				}
+				if _, _, _, ok := made.Match("GET", paths[i]); !ok {
+					b.Fatal("no match")
+				}
+			}
+		})
+	}
+}
+
+// shopOf makes a table of n operations, five for each resource.
+func shopOf(t testing.TB, n int) *Table[string] {
+	var written []string
+	for i := range n / 5 {
+		r := fmt.Sprintf("/v1/things%d", i)
+		written = append(written, "GET "+r, "POST "+r, "GET "+r+"/{id}", "PUT "+r+"/{id}", "DELETE "+r+"/{id}")
+	}
+	return table(t, written...)
+}
+
 // matching measures one match; every request asks for the same operation among n, as most requests of a client do.
 func matching(n int) func(*testing.B) {
 	return func(b *testing.B) {
-		var written []string
-		for i := range n / 5 {
-			r := fmt.Sprintf("/v1/things%d", i)
-			written = append(written, "GET "+r, "POST "+r, "GET "+r+"/{id}", "PUT "+r+"/{id}", "DELETE "+r+"/{id}")
-		}
-		made := table(b, written...)
+		made := shopOf(b, n)
 		path := []string{"v1", "things1", "5f0c"}
 		b.ReportAllocs()
 		for b.Loop() {
