@@ -74,6 +74,7 @@ func TestParseRefuses(t *testing.T) {
 		{"two colons in brackets", "a: {b:  c: d}\n", 1, 9, "second colon"},
 		{"lone question mark", "a: ?\n", 1, 4, "begins with ?"},
 		{"unfinished tag at the end", "a: b\n!c'", 2, 1, "no YAML"},
+		{"shallow value with spaces behind", "a:\nbd     \n", 2, 1, "colon"},
 		{"text over lines", "a: b\n  c\n", 2, 3, "continues the value above"},
 		{"too deep a line", "a: 1\n  b: 2\n", 2, 3, "continues the value above"},
 		{"too deep a line after quotes", "a: 'x'\n  b: 2\n", 2, 3, "indented"},

@@ -90,7 +90,7 @@ func (c *cursor) find(line, column int, t *token.Token) int {
 	if strings.HasPrefix(text[c.offset:], t.Value) {
 		return column
 	}
-	from := max(0, c.offset-len(t.Origin))
+	from := max(0, len(strings.TrimRight(text[:c.offset], " "))-len(t.Origin))
 	near := text[from:min(len(text), c.offset+len(t.Value))]
 	at := strings.LastIndex(near, t.Value)
 	if at < 0 {
