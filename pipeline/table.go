@@ -1,9 +1,12 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 )
@@ -41,6 +44,18 @@ func (t Table) Unsaid() bool {
 
 // Table describes what this Gateway protects.
 func (g *Gateway) Table() Table { return g.table }
+
+// Development tells that some API takes tokens of the development issuer.
+func (g *Gateway) Development() bool {
+	for _, s := range g.inOrder {
+		for _, st := range s.firstAdmit() {
+			if who, ok := st.check.(*identity.Guard); ok && slices.Contains(who.Issuers(), dev.Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Version names the document in events.
 func (g *Gateway) Version() string { return g.version }

@@ -86,7 +86,9 @@ func check(file string) (pipeline.Table, error) {
 	var m mistake.List
 	m.Under("", err)
 	if l != nil {
-		_, err = listen.New(l.listen, listen.Deps{Handler: n, Now: time.Now, StateDir: state})
+		_, err = listen.New(l.listen, listen.Deps{
+			Handler: n, Now: time.Now, StateDir: state, Development: l.development(), Rand: random(),
+		})
 		m.Under("", l.document.Place(err, "listen"))
 	}
 	if len(m) > 0 {

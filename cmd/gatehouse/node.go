@@ -35,6 +35,9 @@ import (
 // counted is how many addresses and callers are counted at once, at about 40 bytes each (row H8).
 const counted = 1 << 20
 
+// incidentsWritten is how many connections refused before any request are written down each second; all are counted.
+const incidentsWritten = 10
+
 // node is this process: everything that outlives a reload, and the Gateway that serves now.
 type node struct {
 	state    string // directory
@@ -51,20 +54,22 @@ type node struct {
 	admin    *http.Server // health, readiness and metrics; its Addr as bound
 }
 
-// kept is what guards and pools are handed, found again by every document.
+// kept is what guards, pools and the log of events are handed, found again by every document.
 type kept struct {
-	counters *memory.Counters
-	keys     *keys.Source
-	verified *bearer.Cache
-	rules    *waf.Rules
-	dev      *dev.Issuer // nil unless the development issuer is on
-	pools    *pools
-	trusted  atomic.Pointer[listen.Server]
+	counters  *memory.Counters
+	keys      *keys.Source
+	verified  *bearer.Cache
+	rules     *waf.Rules
+	dev       *dev.Issuer // nil unless the development issuer is on
+	pools     *pools
+	trusted   atomic.Pointer[listen.Server]
+	incidents sampler
 }
 
 // newNode makes the parts that need no document.
 func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
 	n := &node{state: state, log: log, metrics: telemetry.NewMetrics(version())}
+	n.kept.incidents.most = incidentsWritten
 	n.kept.counters = memory.NewCounters(counted, time.Now)
 	n.kept.keys = keys.NewSource(time.Now, keys.System(), nil)
 	n.kept.verified = bearer.NewCache(0)
@@ -85,14 +90,18 @@ func (n *node) Record(e gate.Event) error {
 // Err tells that events cannot be written.
 func (n *node) Err() error { return n.events.Err() }
 
-// incident writes down what was refused before any request.
+// incident counts what was refused before any request, and writes down a sample of it.
 func (n *node) incident(i listen.Incident) {
 	e := gate.Event{ID: newID(i.Time), Time: i.Time.UTC(), Kind: gate.KindConnection, Note: i.Detail}
 	if i.Peer.IsValid() {
 		e.From.Address = i.Peer.Addr().String()
 	}
 	e.Decision = gate.Decision{Verdict: "deny", Guard: "listen", Reason: gate.Reason(i.Reason), Offset: i.Offset}
-	_ = n.Record(e) // a log that fails is told by Err, and stops requests
+	n.metrics.Event(e)
+	if suppressed, ok := n.kept.incidents.pass(i.Time); ok {
+		e.Note = withSuppressed(e.Note, suppressed)
+		_ = n.events.Record(e) // a log that fails is told by Err, and stops requests
+	}
 }
 
 // load reads a document and makes a Gateway of it, or tells every mistake.
@@ -231,7 +240,7 @@ func (n *node) serve(ctx context.Context, grace time.Duration) error {
 		defer cancel()
 		err = n.server.Drain(drain)
 	}
-	n.system("gateway.stopped", "")
+	n.system("gateway.stopped", withSuppressed("", n.kept.incidents.rest()))
 	return errors.Join(err, n.events.Close(), n.admin.Close())
 }
 

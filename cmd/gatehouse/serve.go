@@ -64,12 +64,23 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := n.start(l, false); err != nil {
+	if err := n.start(l, l.development()); err != nil {
 		return err
 	}
 	go n.watch(ctx, file)
 	n.log.Info("serving", "document", file, "policy", l.gateway.Version(), "addresses", n.server.Addresses())
 	return n.live(ctx)
+}
+
+// development tells that the development CA may vouch for the addresses: some API accepts the development issuer, and
+// nobody beyond this machine can connect.
+func (l *loaded) development() bool {
+	for _, a := range l.listen.At {
+		if !a.Loopback() {
+			return false
+		}
+	}
+	return l.gateway != nil && l.gateway.Development()
 }
 
 // live serves until ctx ends, and tells the service manager, if there is one.
