@@ -60,7 +60,7 @@ func (x *Exchange) Body(ctx context.Context) (*body.Tree, Verdict) {
 		x.body.load = nil
 		x.body.tree, x.body.verdict = load(ctx)
 	}
-	if x.body.tree == nil && x.body.verdict.Allowed() {
+	if x.body.tree == nil && (x.body.verdict.Allowed() || x.body.verdict.Code == "") {
 		return nil, Deny(Internal, "body.unread", "no body was given to the exchange")
 	}
 	return x.body.tree, x.body.verdict

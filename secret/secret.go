@@ -43,6 +43,12 @@ func (r Ref) String() string {
 	return r.scheme + ":" + r.name
 }
 
+// Pattern and Example describe the written form for the document's schema.
+func (Ref) Pattern() string { return "^(file|env):.+" }
+
+// Example is a reference as it is written.
+func (Ref) Example() string { return "file:/run/secrets/NAME" }
+
 // IsZero tells that nothing is referred to.
 func (r Ref) IsZero() bool { return r == Ref{} }
 
