@@ -405,6 +405,25 @@ func TestSlowHandlers(t *testing.T) {
 	})
 }
 
+// An idle client is one that owes us a request, not one that waits for our answer.
+func TestIdleTimeStandsStillWhileHandlerRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, _, end := inBubble(t, Limits{}, func(w http.ResponseWriter, r *http.Request, c *RequestConn) {
+			time.Sleep(10 * time.Minute)
+			fmt.Fprint(w, r.Context().Err())
+		})
+		defer end()
+		go io.WriteString(client, good)
+		resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "<nil>" {
+			t.Errorf("%q, %v", body, err)
+		}
+	})
+}
+
 // SetReadDeadline interrupts a read and nothing that arrived is lost, byte by byte (net/http aborts its background read that way).
 func TestDeadlineKeepsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
