@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -219,6 +220,34 @@ func TestGoAwayBetweenFrames(t *testing.T) {
 	}
 	if err := <-a.ended; a.code.Load() != int64(http2.ErrCodeEnhanceYourCalm) {
 		t.Errorf("GOAWAY code %d, then %v", a.code.Load(), err)
+	}
+}
+
+// The same, exactly: the budget is exceeded while half a frame is written. The frame is finished, GOAWAY follows, nothing else does.
+func TestGoAwayAfterHalfAFrame(t *testing.T) {
+	var data bytes.Buffer
+	http2.NewFramer(&data, nil).WriteData(1, false, make([]byte, 1000))
+	flood := []byte(strings.Repeat("x", prefaceLength) + strings.Repeat("\x00\x00\x00\x04\x00\x00\x00\x00\x00", 300))
+	for _, half := range []int{1, 8, 9, 10, 1008} {
+		client := &recorder{script: script{data: bytes.Clone(flood), pieces: []int{1 << 20}}, closed: make(chan struct{})}
+		c := NewFrameConn(client, FrameBudget{}, nil)
+		c.Write(data.Bytes()[:half])
+		read := make(chan error)
+		go func() { _, err := io.ReadAll(c); read <- err }()
+		for !c.exceeded() {
+			time.Sleep(time.Millisecond)
+		}
+		n, err := c.Write(slices.Concat(data.Bytes()[half:], data.Bytes()))
+		if n != data.Len()-half || !errors.Is(err, errCalm) {
+			t.Errorf("%d: wrote %d, %v", half, n, err)
+		}
+		var refusal *Refusal
+		if err := <-read; !errors.As(err, &refusal) {
+			t.Errorf("%d: %v", half, err)
+		}
+		if want := slices.Concat(data.Bytes(), goAway(0)); !bytes.Equal(client.wrote.Bytes(), want) {
+			t.Errorf("%d: %d bytes on the wire, want %d", half, client.wrote.Len(), len(want))
+		}
 	}
 }
 
