@@ -64,7 +64,11 @@ func (f *field) run(name string, b bench, d time.Duration) (result, error) {
 	if b.tls {
 		scheme = "https://"
 	}
-	return drive(p, scheme+address, b.request, d, f.dir)
+	connections := 32
+	if b.waf {
+		connections = 4 // a request takes so long that more would only queue
+	}
+	return drive(p, scheme+address, b.request, connections, d, f.dir)
 }
 
 func (f *field) proxy(name, address string, b bench) (*process, error) {

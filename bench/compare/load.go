@@ -36,13 +36,13 @@ var (
 )
 
 // drive sends the request as often as one wrk can, and measures what it cost the process.
-func drive(p *process, base string, r request, d time.Duration, dir string) (result, error) {
+func drive(p *process, base string, r request, connections int, d time.Duration, dir string) (result, error) {
 	script := filepath.Join(dir, "request.lua")
 	if err := os.WriteFile(script, []byte(r.lua()), 0o600); err != nil {
 		return result{}, err
 	}
 	run := func(d time.Duration) (string, error) {
-		text, err := exec.Command("wrk", "-t1", "-c32", "--latency", fmt.Sprintf("-d%ds", int(d.Seconds())), "-s", script, base+r.path).CombinedOutput()
+		text, err := exec.Command("wrk", "-t1", fmt.Sprintf("-c%d", connections), "--timeout", "20s", "--latency", fmt.Sprintf("-d%ds", int(d.Seconds())), "-s", script, base+r.path).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("wrk: %w: %s", err, text)
 		}
