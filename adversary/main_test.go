@@ -1,0 +1,46 @@
+package adversary
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binary is the program under test, built once.
+var binary string
+
+// shared is the gateway that most rows are brought against.
+var shared *gateway
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if len(os.Args) > 1 && os.Args[len(os.Args)-1] == "-test.list" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "adversary")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "gatehouse")
+	build := exec.Command("go", "build", "-o", binary, "../cmd/gatehouse")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the program under test:", err)
+		return 1
+	}
+	shared, err = startGateway(filepath.Join(dir, "shared"), sharedDocument, sharedFiles())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer shared.stop()
+	return m.Run()
+}
+
+// canary is a secret that must turn up nowhere.
+const canary = "canary-7f3c9e51-never-shown"
