@@ -297,6 +297,14 @@ func (e *events) from(t testing.TB, address string, n int) []gate.Event {
 	}
 }
 
+// nameless counts the events so far that know no address.
+func (e *events) nameless() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_ = e.read() // whoever waits for an event reads again
+	return len(e.byAddress[""])
+}
+
 // id gives one event.
 func (e *events) id(t testing.TB, id string) gate.Event {
 	t.Helper()

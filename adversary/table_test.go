@@ -35,7 +35,8 @@ type want struct {
 	reason gate.Reason
 	close  bool // a framing refusal: the connection ends, and a second request behind this one is not served
 
-	ends bool // no answer: the stream or connection ends, and an event of the listener says why
+	ends     bool // no answer: the stream or connection ends, and an event of the listener says why
+	nameless bool // that event does not know whose connection it was
 
 	sent   string   // request line at the server; "" when nothing may reach it
 	host   string   // Host field there, default api.test
@@ -137,13 +138,13 @@ func (a attack) from() string {
 }
 
 func (a attack) over1(t *testing.T, g *gateway, secure bool) {
-	from, before := a.from(), g.server.mark()
+	from, before, nameless := a.from(), g.server.mark(), g.events.nameless()
 	r := g.sendRaw(t, from, a.bytes1(), secure, a.want.close)
 	scheme := "http"
 	if secure {
 		scheme = "https"
 	}
-	a.judge(t, g, a.want, r, from, scheme, before)
+	a.judge(t, g, a.want, r, from, scheme, before, nameless)
 }
 
 func (a attack) over2(t *testing.T, g *gateway) {
@@ -152,15 +153,21 @@ func (a attack) over2(t *testing.T, g *gateway) {
 		w = *a.want2
 	}
 	w.close = false
-	from, before := a.from(), g.server.mark()
+	from, before, nameless := a.from(), g.server.mark(), g.events.nameless()
 	r := g.send2(t, from, a.fields2(), a.body)
-	a.judge(t, g, w, r, from, "https", before)
+	a.judge(t, g, w, r, from, "https", before, nameless)
 }
 
 // judge holds what happened against what must happen: answer, event, and bytes at the server.
-func (a attack) judge(t *testing.T, g *gateway, w want, r *reply, from, scheme string, before mark) {
+func (a attack) judge(t *testing.T, g *gateway, w want, r *reply, from, scheme string, before mark, nameless int) {
 	t.Helper()
-	event := g.events.from(t, from, 1)[0]
+	var event gate.Event
+	if w.ends && w.nameless {
+		all := g.events.from(t, "", nameless+1)
+		event = all[len(all)-1]
+	} else {
+		event = g.events.from(t, from, 1)[0]
+	}
 	total, requests, broken := g.server.since(before)
 	if r.status != w.status {
 		t.Errorf("status %d (%s), want %d; %s: %s %s", r.status, r.end, w.status, event.Decision.Guard, event.Decision.Reason, event.Decision.Detail)
