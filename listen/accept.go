@@ -177,6 +177,9 @@ func (b *beginning) report(reason string, err error) {
 	b.server.report(Incident{Reason: reason, Peer: b.info.Peer, Conn: b.info.ID, Detail: err.Error()})
 }
 
+// spareResets is how many streams a client may cancel beyond those that it may have open, before it counts as a flood (D1).
+const spareResets = 80
+
 // deliver hands the connection to the engine in force, behind the reader that its protocol demands.
 func (b *beginning) deliver(c net.Conn, protocol string) error {
 	e := b.engine()
@@ -187,7 +190,8 @@ func (b *beginning) deliver(c net.Conn, protocol string) error {
 	ok := false
 	switch protocol {
 	case protocolHTTP2:
-		f := wire.NewFrameConn(c, wire.FrameBudget{Now: b.server.deps.Now}, func(r wire.Refusal) {
+		budget := wire.FrameBudget{Now: b.server.deps.Now, Resets: e.limits.Streams + spareResets}
+		f := wire.NewFrameConn(c, budget, func(r wire.Refusal) {
 			b.server.report(Incident{Reason: r.Reason, Peer: b.info.Peer, Conn: b.info.ID, Detail: r.Detail, Offset: r.Offset})
 		})
 		ok = e.inTwo.put(frames{f, b.info})

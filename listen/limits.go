@@ -35,6 +35,9 @@ type Limits struct {
 	Total int `yaml:"total"`
 }
 
+// InForce gives the bounds that hold, defaults included.
+func (l Limits) InForce() Limits { return l.withDefaults() }
+
 func (l Limits) withDefaults() Limits {
 	l.Head = orDefault(l.Head, 16*unit.KiB)
 	l.Fields = orDefault(l.Fields, 128)

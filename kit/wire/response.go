@@ -22,6 +22,10 @@ type ResponseConn struct {
 	tunnel bool
 }
 
+// Buffered returns how many bytes of the server's lie here that were not handed on. On a connection that waits for its next
+// request there must be none: they would join the next answer.
+func (r *ResponseConn) Buffered() int { return len(r.inbox.b) - r.inbox.begin }
+
 // Our own requests are bounded elsewhere; here only their framing counts.
 const (
 	maxSentHead   = 1 << 20
