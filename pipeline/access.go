@@ -16,14 +16,17 @@ func accessOf(op *openapi.Operation, said OperationConfig, place string, m *mist
 	if said.Public && (said.Callers != "" || said.Roles != nil || said.Scopes != nil) {
 		m.Add(place+".public", "", "a public operation cannot ask for callers, roles or scopes: remove one or the other")
 	}
+	if said.Callers != "" && (said.Roles != nil || said.Scopes != nil) {
+		m.Add(place+".callers", "", "any caller and only those with a role or scope cannot both be meant: remove one or the other")
+	}
 	var access gate.Access
 	var open []gate.Finding
 	switch {
 	case said.Public:
-		return gate.Access{Public: true}, nil
+		return gate.Access{Public: true}, overridden(op, place)
 	case op == nil:
 		access.Rules = []gate.Rule{{AnyOf: []gate.Need{{AnyCaller: true}}, Place: place}}
-	case op.Security.Public && said.Callers == "" && said.Roles == nil && said.Scopes == nil:
+	case op.Security.Public && op.Roles == nil && said.Callers == "" && said.Roles == nil && said.Scopes == nil:
 		return gate.Access{Public: true}, nil
 	default:
 		rule, finding := contractRule(op, said)
@@ -46,6 +49,17 @@ func accessOf(op *openapi.Operation, said OperationConfig, place string, m *mist
 		})
 	}
 	return access, open
+}
+
+// overridden tells that the document opens an operation for which the contract asks for a credential by name.
+func overridden(op *openapi.Operation, place string) []gate.Finding {
+	if op == nil || op.Roles == nil && (op.Security.Optional || len(op.Security.AnyOf) == 0) {
+		return nil
+	}
+	return []gate.Finding{{
+		ID: "operation.opened", What: "the document makes it public, although the contract asks for a credential",
+		Fix: "remove public: true  # " + place,
+	}}
 }
 
 // contractRule reads the contract's security requirement as one rule.

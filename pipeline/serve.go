@@ -214,7 +214,7 @@ func (t *trip) matchUpgrade() gate.Verdict {
 func (t *trip) ask(stages []stage) gate.Verdict {
 	for i := range stages {
 		s := &stages[i]
-		if s.check == nil {
+		if s.check == nil || s.rests(t.x.Began) {
 			continue
 		}
 		t.by = s.name
@@ -224,7 +224,7 @@ func (t *trip) ask(stages []stage) gate.Verdict {
 		if v.Allowed() {
 			continue
 		}
-		if !s.dryRun.Accepted(t.x.Began) {
+		if !s.watches(t.x.Began) {
 			return v
 		}
 		t.would = append(t.would, gate.Would{Guard: s.name, Code: v.Code, Reason: v.Reason, Rule: v.Rule, Detail: v.Detail})
@@ -270,7 +270,7 @@ func (t *trip) review(ctx context.Context, a *gate.Answer) gate.Verdict {
 	for _, list := range [][]stage{t.checked, t.site.release} {
 		for i := range list {
 			s := &list[i]
-			if s.review == nil {
+			if s.review == nil || s.rests(t.x.Began) {
 				continue
 			}
 			if v := t.reviewOne(ctx, s, a); !v.Allowed() {

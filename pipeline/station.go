@@ -35,10 +35,15 @@ type stage struct {
 	settle  gate.Settler       // nil when it need not know the end
 	body    gate.BodyUser      // nil when it never reads bodies
 	dryRun  gate.Risk          // while accepted, a denial is recorded and the request goes on
-	off     bool               // switched off
-	risk    string             // the reason why it is off
+	off     gate.Risk          // while accepted, the guard is switched off
 	section string             // of the document that made it
 }
+
+// rests tells that the guard is switched off at the time now. When the acceptance ends it works again, by itself.
+func (s stage) rests(now time.Time) bool { return s.off.Accepted(now) }
+
+// watches tells that the guard would deny nothing at the time now.
+func (s stage) watches(now time.Time) bool { return s.dryRun.Accepted(now) }
 
 // section is what every guard's section may hold beside its own keys.
 type section[C any] struct {
@@ -59,7 +64,7 @@ func at[C, G any](p phase, name string, build func(C, *gate.API, Tools) (G, erro
 		s := stage{name: name, section: path}
 		var m mistake.List
 		s.switches(c.Off, c.DryRun, t.Now(), &m)
-		if !s.off {
+		if s.off.AcceptRisk == "" || !s.off.Until.IsZero() { // what ends one day is built today, so that it can work then
 			guard, err := build(c.Own, api, t)
 			if err == nil {
 				s.holds(guard)
@@ -73,7 +78,7 @@ func at[C, G any](p phase, name string, build func(C, *gate.API, Tools) (G, erro
 // switches reads off and dry_run, which are legal only with their reason.
 func (s *stage) switches(off, dry *gate.Risk, now time.Time, m *mistake.List) {
 	if off != nil {
-		s.off, s.risk = true, off.AcceptRisk
+		s.off = *off
 		if !off.Accepted(now) {
 			m.Add("off", `off: {accept_risk: "why this guard is not needed here"}`, "a guard is switched off without a reason that holds today")
 		}

@@ -1,21 +1,34 @@
 package pipeline
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
-	"github.com/gatehouse-sec/gatehouse/kit/body"
+	"github.com/gatehouse-sec/gatehouse/kit/unit"
 )
 
 // Table is the protection table: every operation, what protects it, and what is still open.
 type Table struct {
+	APIs []APIRow       `json:"apis"`
 	Rows []Row          `json:"operations"`
 	Open []gate.Finding `json:"open"`
 	Risk []gate.Finding `json:"accepted"` // risks taken with a reason
+}
+
+// APIRow is what holds for every operation of an API.
+type APIRow struct {
+	Name       string   `json:"name"`
+	Hosts      []string `json:"hosts,omitempty"` // none: every host that no other API names
+	Rate       string   `json:"rate"`            // quotas for each address and for each caller, or "off"
+	Limits     string   `json:"limits"`          // of one request
+	PassesOn   bool     `json:"passes_credential_on"`
+	Operations int      `json:"operations"`
 }
 
 // Row is one operation in the table.
@@ -24,22 +37,15 @@ type Row struct {
 	Operation string `json:"operation"`
 	Method    string `json:"method"`
 	Path      string `json:"path"`
-	Hosts     string `json:"hosts"`
 	Callers   string `json:"callers"` // "public", "any caller", "nobody", or the roles and scopes that are needed
-	Input     string `json:"input"`   // what is checked of parameters and body
-	Rate      string `json:"rate"`
-	WAF       string `json:"waf"`
-	Open      int    `json:"open"` // how many findings are about it
+	Input     string `json:"input"`   // what the contract checks: "params", "params+body", "params+size", "none", "off"
+	WAF       string `json:"waf"`     // "on", "head only" or "off"
+	Open      int    `json:"open"`    // how many findings are about it
 }
 
 // Unsaid tells that neither contract nor document says whether some operation is public.
 func (t Table) Unsaid() bool {
-	for _, f := range t.Open {
-		if f.ID == unsaid {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.Open, func(f gate.Finding) bool { return f.ID == unsaid })
 }
 
 // Table describes what this Gateway protects.
@@ -48,7 +54,7 @@ func (g *Gateway) Table() Table { return g.table }
 // Development tells that some API takes tokens of the development issuer.
 func (g *Gateway) Development() bool {
 	for _, s := range g.inOrder {
-		for _, st := range s.firstAdmit() {
+		for _, st := range s.admitted() {
 			if who, ok := st.check.(*identity.Guard); ok && slices.Contains(who.Issuers(), dev.Name) {
 				return true
 			}
@@ -61,55 +67,75 @@ func (g *Gateway) Development() bool {
 func (g *Gateway) Version() string { return g.version }
 
 func (g *Gateway) describe() Table {
-	var t Table
+	t := Table{APIs: []APIRow{}, Rows: []Row{}, Open: []gate.Finding{}, Risk: []gate.Finding{}}
 	for _, s := range g.inOrder {
-		t.site(s)
+		t.site(s, g.tools.Now())
 	}
 	return t
 }
 
-func (t *Table) site(s *site) {
-	quota := s.quota()
+func (t *Table) site(s *site, now time.Time) {
+	t.APIs = append(t.APIs, APIRow{Name: s.api.Name, Hosts: s.api.Hosts, Rate: s.quota(now), Limits: s.bounds(now), PassesOn: s.pass, Operations: len(s.api.Operations)})
+	first := len(t.Rows)
 	for _, op := range s.api.Operations {
-		row := Row{
-			API: s.api.Name, Operation: op.Key, Method: op.Method, Path: s.api.Base + op.Template, Hosts: strings.Join(s.api.Hosts, " "),
-			Callers: callers(op.Access), Input: input(op), Rate: quota, WAF: s.inspected(op),
-		}
+		t.Rows = append(t.Rows, Row{
+			API: s.api.Name, Operation: op.Key, Method: op.Method, Path: s.api.Base + op.Template,
+			Callers: s.callers(op.Access, now), Input: s.input(op, now), WAF: s.inspected(op, now),
+		})
 		for _, f := range op.Open {
 			f.API, f.Operation, f.Place = s.api.Name, op.Key, op.Pointer
 			t.Open = append(t.Open, f)
-			row.Open++
 		}
 		if op.Stream.Kind != "" {
 			t.Open = append(t.Open, gate.Finding{ID: "operation.stream", API: s.api.Name, Operation: op.Key, Place: op.Pointer,
-				What: "the content of this " + op.Stream.Kind + " stream is not inspected", Fix: "make it a plain operation, or accept it"})
-			row.Open++
+				What: "the content of this " + op.Stream.Kind + " stream is not inspected", Fix: "make it a plain operation"})
 		}
-		t.Rows = append(t.Rows, row)
 	}
 	if c := s.api.Contract; c != nil {
 		for _, w := range c.Warnings {
 			t.Open = append(t.Open, gate.Finding{ID: w.ID, API: s.api.Name, Operation: w.Operation, What: w.What, Fix: w.Fix, Place: w.Pointer})
-			for i := range t.Rows {
-				if t.Rows[i].API == s.api.Name && t.Rows[i].Operation == w.Operation && w.Operation != "" {
-					t.Rows[i].Open++
-				}
-			}
 		}
 	} else {
 		t.Risk = append(t.Risk, gate.Finding{ID: "api.no_contract", API: s.api.Name, What: "served without a contract", Fix: "contract: openapi.yaml", Risk: s.risk})
 	}
-	t.switches(s)
+	t.switches(s, now)
+	for i := first; i < len(t.Rows); i++ {
+		t.Rows[i].Open = t.about(t.Rows[i])
+	}
 }
 
-// switches lists the guards that are off or in dry run.
-func (t *Table) switches(s *site) {
+// about counts what is open about one operation.
+func (t *Table) about(r Row) (n int) {
+	for _, f := range t.Open {
+		if f.API == r.API && f.Operation == r.Operation {
+			n++
+		}
+	}
+	return n
+}
+
+// switches lists the guards that are off or in dry run, and those that were.
+func (t *Table) switches(s *site, now time.Time) {
 	for _, st := range s.stages() {
-		switch {
-		case st.off:
-			t.Risk = append(t.Risk, gate.Finding{ID: "guard.off", API: s.api.Name, What: st.name + " is switched off", Fix: "remove " + st.section + ".off", Place: st.section, Risk: st.risk})
-		case st.dryRun.AcceptRisk != "":
-			t.Risk = append(t.Risk, gate.Finding{ID: "guard.dry_run", API: s.api.Name, What: st.name + " only records, until " + st.dryRun.Until.Format("2006-01-02"), Fix: "remove " + st.section + ".dry_run", Place: st.section, Risk: st.dryRun.AcceptRisk})
+		for _, sw := range []struct {
+			id, key, what string
+			risk          gate.Risk
+		}{{"guard.off", "off", "is switched off", st.off}, {"guard.dry_run", "dry_run", "denies nothing, it only records", st.dryRun}} {
+			if sw.risk.AcceptRisk == "" {
+				continue
+			}
+			f := gate.Finding{ID: sw.id, API: s.api.Name, Fix: "remove " + st.section + "." + sw.key, Place: st.section}
+			until := sw.risk.Until.Format("2006-01-02")
+			if !sw.risk.Accepted(now) {
+				f.ID, f.What = sw.id+"_over", st.name+" works again since "+until+", although the document still says "+sw.key
+				t.Open = append(t.Open, f)
+				continue
+			}
+			f.What, f.Risk = st.name+" "+sw.what, sw.risk.AcceptRisk
+			if !sw.risk.Until.IsZero() {
+				f.What += ", until " + until
+			}
+			t.Risk = append(t.Risk, f)
 		}
 	}
 }
@@ -117,129 +143,60 @@ func (t *Table) switches(s *site) {
 // stages lists every guard of the site once.
 func (s *site) stages() []stage {
 	var list []stage
-	add := func(more []stage) {
-		for _, st := range more {
-			known := false
-			for _, have := range list {
-				known = known || have.name == st.name
-			}
-			if !known {
+	for _, phase := range [][]stage{s.arrive, s.admitted(), s.release} {
+		for _, st := range phase {
+			if !slices.ContainsFunc(list, func(have stage) bool { return have.name == st.name }) {
 				list = append(list, st)
 			}
 		}
 	}
-	add(s.arrive)
-	for _, p := range s.plans {
-		add(p.admit)
-		break
-	}
-	add(s.release)
 	return list
 }
 
-// quota tells the rates that hold for the API.
-func (s *site) quota() string {
-	var words []string
+// stage finds a guard by its name.
+func (s *site) stage(name string) stage {
 	for _, st := range s.stages() {
-		if st.name != "rate" {
-			continue
-		}
-		if st.off {
-			return "off"
+		if st.name == name {
+			return st
 		}
 	}
-	for _, list := range [][]stage{s.arrive, s.firstAdmit()} {
-		for _, st := range list {
+	return stage{}
+}
+
+// admitted are the guards that know the operation; they are the same for every operation of the API.
+func (s *site) admitted() []stage {
+	if len(s.plans) == 0 {
+		return nil
+	}
+	return s.plans[0].admit
+}
+
+// quota tells the rates that hold for the API.
+func (s *site) quota(now time.Time) string {
+	st := s.stage("rate")
+	if st.rests(now) {
+		return "off"
+	}
+	var words []string
+	for _, part := range []struct {
+		of     string
+		stages []stage
+	}{{"per address", s.arrive}, {"per caller", s.admitted()}} {
+		for _, st := range part.stages {
 			if g, ok := st.check.(interface{ Quota() rate.Quota }); ok {
-				words = append(words, g.Quota().String())
+				words = append(words, g.Quota().String()+" "+part.of)
 			}
 		}
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(words, ", ") + dryRun(st, now)
 }
 
-func (s *site) firstAdmit() []stage {
-	for _, p := range s.plans {
-		return p.admit
+// bounds tells the limits of one request.
+func (s *site) bounds(now time.Time) string {
+	h, b, prefix := s.limits.Head(), s.limits.Body(), ""
+	if s.stage("limits").rests(now) {
+		prefix = "off; readers still stop at: "
 	}
-	return nil
-}
-
-// inspected tells what the WAF sees of an operation.
-func (s *site) inspected(op *gate.Operation) string {
-	for _, st := range s.firstAdmit() {
-		if st.name != "waf" {
-			continue
-		}
-		switch {
-		case st.off:
-			return "off"
-		case st.dryRun.AcceptRisk != "":
-			return "dry run"
-		case st.body != nil && st.body.NeedsBody(op):
-			return "head, body"
-		}
-		return "head"
-	}
-	return "off"
-}
-
-// callers says in words who may call.
-func callers(a gate.Access) string {
-	if a.Public {
-		return "public"
-	}
-	if len(a.Rules) == 0 {
-		return "nobody"
-	}
-	var words []string
-	for _, rule := range a.Rules {
-		if w := needs(rule.AnyOf); w != "" {
-			words = append(words, w)
-		}
-	}
-	if len(words) == 0 {
-		return "any caller"
-	}
-	return strings.Join(words, " and ")
-}
-
-func needs(any []gate.Need) string {
-	var words []string
-	for _, n := range any {
-		switch {
-		case n.AnyCaller:
-			return ""
-		case len(n.Roles) > 0:
-			words = append(words, strings.Join(n.Roles, "|"))
-		case len(n.Scopes) > 0:
-			words = append(words, strings.Join(n.Scopes, "+"))
-		default:
-			words = append(words, "nobody")
-		}
-	}
-	if len(words) == 0 {
-		return "nobody"
-	}
-	return strings.Join(words, " or ")
-}
-
-// input says in words what is checked of parameters and body.
-func input(op *gate.Operation) string {
-	if op.Contract == nil {
-		return "limits only"
-	}
-	words := []string{"params"}
-	for _, b := range op.Contract.Bodies {
-		switch b.Kind {
-		case body.Opaque:
-			words = append(words, "size")
-		case body.XML, body.Text:
-			words = append(words, "form")
-		default:
-			words = append(words, "schema")
-		}
-		break
-	}
-	return strings.Join(words, ", ")
+	return prefix + fmt.Sprintf("URL %s, %d query parameters, %d cookies, body %s, depth %d, expansion %d",
+		unit.Size(h.URL), h.Query, h.Cookies, unit.Size(b.Bytes), b.Depth, b.Ratio) + dryRun(s.stage("limits"), now)
 }

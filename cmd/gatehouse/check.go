@@ -34,30 +34,28 @@ silence), and with --strict anything open.`,
   gatehouse check --strict --json | jq '.table.open[].what'`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			table, err := check(file)
+			found, err := check(file)
 			var list mistake.List
 			if err != nil && !errors.As(err, &list) {
 				return err
 			}
-			if asJSON {
-				if err := checkJSON(std.out, list, table); err != nil {
-					return err
+			switch {
+			case asJSON:
+				err = checkJSON(std.out, list, found.table)
+			case list != nil:
+				if err = config.Print(std.err, list, terminal(std.err)); err == nil {
+					_, err = fmt.Fprintf(std.err, "\n%s in %s\n", count(len(list), "mistake"), file)
 				}
-			} else if list != nil {
-				if err := config.Print(std.err, list, terminal(std.err)); err != nil {
-					return err
-				}
-				fmt.Fprintf(std.err, "\n%s\n", count(len(list), "mistake"))
-			} else {
-				printTable(std.out, table, terminal(std.out))
+			default:
+				err = printTable(std.out, found.table, found.connections, terminal(std.out))
 			}
 			switch {
 			case list != nil:
-				return exit(1)
-			case table.Unsaid() || strict && len(table.Open) > 0:
+				return errors.Join(err, exit(1))
+			case err == nil && (found.table.Unsaid() || strict && len(found.table.Open) > 0):
 				return exit(2)
 			}
-			return nil
+			return err
 		},
 	}
 	f := c.Flags()
@@ -67,20 +65,32 @@ silence), and with --strict anything open.`,
 	return c
 }
 
+// checked is what a document without mistakes comes to.
+type checked struct {
+	table       pipeline.Table
+	connections listen.Limits
+}
+
 // check builds everything that serve would build, but binds no socket, asks no issuer and writes no event.
-func check(file string) (pipeline.Table, error) {
+func check(file string) (checked, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return pipeline.Table{}, fmt.Errorf("read the document: %w; write one with: gatehouse init", err)
+		return checked{}, fmt.Errorf("read the document: %w; write one with: gatehouse init", err)
 	}
 	state, err := stateDirectory()
 	if err != nil {
-		return pipeline.Table{}, err
+		return checked{}, err
 	}
-	n := newNode(state, slog.New(slog.DiscardHandler), waf.Load())
+	return checkDocument(state, file, data, waf.Load())
+}
+
+// checkDocument is check for a document that was read.
+func checkDocument(state, file string, data []byte, rules *waf.Rules) (checked, error) {
+	n := newNode(state, slog.New(slog.DiscardHandler), rules)
 	defer n.close()
+	var err error
 	if n.kept.dev, err = dev.Open(state, random()); err != nil {
-		return pipeline.Table{}, err
+		return checked{}, err
 	}
 	l, err := n.load(file, data)
 	var m mistake.List
@@ -92,22 +102,28 @@ func check(file string) (pipeline.Table, error) {
 		m.Under("", l.document.Place(err, "listen"))
 	}
 	if len(m) > 0 {
-		return pipeline.Table{}, m
+		return checked{}, m
 	}
-	return l.gateway.Table(), nil
+	return checked{l.gateway.Table(), l.listen.Limits.InForce()}, nil
 }
 
+// checkJSON writes {"mistakes": [...], "table": {...}}; without a table when there is a mistake.
 func checkJSON(w io.Writer, list mistake.List, table pipeline.Table) error {
 	mistakes, err := config.JSON(list)
 	if err != nil {
 		return err
 	}
+	said := struct {
+		Mistakes json.RawMessage `json:"mistakes"`
+		Table    *pipeline.Table `json:"table,omitempty"`
+	}{Mistakes: mistakes}
+	if len(list) == 0 {
+		said.Table = &table
+	}
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(struct {
-		Mistakes json.RawMessage `json:"mistakes"`
-		Table    pipeline.Table  `json:"table"`
-	}{mistakes, table})
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(said)
 }
 
 func count(n int, what string) string {

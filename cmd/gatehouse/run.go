@@ -92,7 +92,9 @@ func (q quick) run(ctx context.Context, io stdio) error {
 	if err := n.start(l, true); err != nil {
 		return unplaced(err)
 	}
-	printTable(io.err, l.gateway.Table(), terminal(io.err))
+	if err := printTable(io.err, l.gateway.Table(), l.listen.Limits.InForce(), terminal(io.err)); err != nil {
+		return err
+	}
 	q.greet(io.err, n)
 	return n.live(ctx)
 }

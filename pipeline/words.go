@@ -1,0 +1,132 @@
+package pipeline
+
+import (
+	"strings"
+	"time"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/body"
+)
+
+// Words of the protection table. They tell what happens, not what was meant: a guard that is off or in dry run changes
+// them.
+
+func dryRun(st stage, now time.Time) string {
+	if st.watches(now) {
+		return " (dry run)"
+	}
+	return ""
+}
+
+// callers says in words who gets through to the operation.
+func (s *site) callers(a gate.Access, now time.Time) string {
+	access, who := s.stage("access"), s.stage("identity")
+	open := access.rests(now) || access.watches(now)
+	switch {
+	case a.Public:
+		return "public"
+	case open && (who.rests(now) || who.watches(now)):
+		return "public: identity and access are off"
+	case access.rests(now):
+		return "any caller: access is off"
+	case access.watches(now):
+		return needed(a) + " (dry run)"
+	case who.rests(now):
+		return "nobody: identity is off"
+	}
+	return needed(a)
+}
+
+// needed says in words what the rules demand.
+func needed(a gate.Access) string {
+	if len(a.Rules) == 0 {
+		return "nobody"
+	}
+	var words []string
+	for _, rule := range a.Rules {
+		switch w := needs(rule.AnyOf); {
+		case w == "nobody":
+			return w
+		case strings.Contains(w, " or ") && len(a.Rules) > 1:
+			words = append(words, "("+w+")")
+		case w != "":
+			words = append(words, w)
+		}
+	}
+	if len(words) == 0 {
+		return "any caller"
+	}
+	return strings.Join(words, " and ")
+}
+
+// needs says what one rule demands; "" when every valid caller meets it.
+func needs(any []gate.Need) string {
+	var words []string
+	for _, n := range any {
+		if n.AnyCaller {
+			return ""
+		}
+		if w := need(n); w != "" {
+			words = append(words, w)
+		}
+	}
+	if len(words) == 0 {
+		return "nobody"
+	}
+	return strings.Join(words, " or ")
+}
+
+// need says what one alternative demands; "" when nobody meets it.
+func need(n gate.Need) string {
+	empty := n.Roles != nil && len(n.Roles) == 0 || n.Scopes != nil && len(n.Scopes) == 0
+	var words []string
+	if len(n.Scopes) > 0 {
+		words = append(words, "scope "+strings.Join(n.Scopes, "+"))
+	}
+	if len(n.Roles) > 0 {
+		words = append(words, "role "+strings.Join(n.Roles, "|"))
+	}
+	if empty {
+		return ""
+	}
+	return strings.Join(words, " and ")
+}
+
+// inspected tells whether the WAF sees an operation's requests whole.
+func (s *site) inspected(op *gate.Operation, now time.Time) string {
+	st := s.stage("waf")
+	switch {
+	case st.rests(now) || st.body == nil:
+		return "off"
+	case !st.body.NeedsBody(op) && (op.Contract == nil || len(op.Contract.Bodies) > 0 || op.Stream.Kind != ""):
+		return "head only" + dryRun(st, now)
+	}
+	return "on" + dryRun(st, now)
+}
+
+// input says in words what the contract checks: parameters always, of bodies their schema, their syntax or their size.
+func (s *site) input(op *gate.Operation, now time.Time) string {
+	st := s.stage("contract")
+	switch {
+	case st.rests(now):
+		return "off"
+	case op.Contract == nil:
+		return "none"
+	}
+	words := []string{"params"}
+	for _, b := range op.Contract.Bodies {
+		word := "body"
+		switch {
+		case op.Stream.Kind != "" && op.Stream.Kind != "sse":
+			word = "open"
+		case b.Kind == body.Opaque:
+			word = "size"
+		case b.Kind == body.XML:
+			word = "syntax"
+		}
+		if !contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, "+") + dryRun(st, now)
+}
