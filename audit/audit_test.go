@@ -24,6 +24,7 @@ func open(t *testing.T, cfg Config) *Log {
 }
 
 func TestChainGoesOnOverRestartsAndRotation(t *testing.T) {
+	t.Parallel()
 	cfg := Config{Directory: t.TempDir(), FileSize: 4 * unit.KiB, Keep: 100}
 	for run := range 3 {
 		log := open(t, cfg)
@@ -66,6 +67,7 @@ func TestChainGoesOnOverRestartsAndRotation(t *testing.T) {
 
 // K4: a flipped byte, a missing and a swapped line are found, and the first bad entry is named.
 func TestVerifyNamesTheFirstBadEntry(t *testing.T) {
+	t.Parallel()
 	cfg := Config{Directory: t.TempDir()}
 	log := open(t, cfg)
 	for i := range 10 {
@@ -97,6 +99,7 @@ func TestVerifyNamesTheFirstBadEntry(t *testing.T) {
 }
 
 func TestALineCutShortByACrashIsRemoved(t *testing.T) {
+	t.Parallel()
 	cfg := Config{Directory: t.TempDir()}
 	log := open(t, cfg)
 	_ = log.Record(gate.Event{ID: "first"})
@@ -117,6 +120,7 @@ func TestALineCutShortByACrashIsRemoved(t *testing.T) {
 }
 
 func TestTwoProcessesNeverShareAFile(t *testing.T) {
+	t.Parallel()
 	cfg := Config{Directory: t.TempDir()}
 	one, two := open(t, cfg), open(t, cfg)
 	_ = one.Record(gate.Event{ID: "one"})
@@ -154,14 +158,18 @@ func (s *brokenSink) set(broken bool) {
 
 // K3: a sink that fails for two seconds is told to callers, and the chain has no gap when it recovers.
 func TestAFailingSinkIsToldAndNothingIsLost(t *testing.T) {
+	t.Parallel()
 	sink := &brokenSink{broken: true}
 	log := New(sink, Position{}, time.Now)
 	if err := log.Record(gate.Event{ID: "1"}); err != nil {
 		t.Fatalf("the queue takes an event although the file is slow: %v", err)
 	}
 	wait(t, "failing", func() bool { return log.Err() != nil })
-	if err := log.Record(gate.Event{ID: "2"}); !errors.Is(err, ErrFailing) {
-		t.Fatalf("record while failing: %v", err)
+	if err := log.Err(); !errors.Is(err, ErrFailing) || !strings.Contains(err.Error(), "no space left") {
+		t.Fatalf("failing: %v: want the cause", err)
+	}
+	if err := log.Record(gate.Event{ID: "2"}); err != nil {
+		t.Fatalf("record while failing, with room in the queue: %v", err)
 	}
 	sink.set(false)
 	wait(t, "healthy", func() bool { return log.Err() == nil && log.Written() == 2 })
@@ -174,10 +182,19 @@ func TestAFailingSinkIsToldAndNothingIsLost(t *testing.T) {
 }
 
 func TestCloseDoesNotHangOnABrokenSink(t *testing.T) {
+	t.Parallel()
 	log := New(&brokenSink{broken: true}, Position{}, time.Now)
 	_ = log.Record(gate.Event{})
 	closed := make(chan struct{})
-	go func() { _ = log.Close(); close(closed) }()
+	for range 1000 {
+		_ = log.Record(gate.Event{})
+	}
+	go func() {
+		if err := log.Close(); !errors.Is(err, ErrFailing) || !strings.Contains(err.Error(), "1001 events are lost") {
+			t.Errorf("close: %v: want the number of lost events", err)
+		}
+		close(closed)
+	}()
 	select {
 	case <-closed:
 	case <-time.After(10 * time.Second):
@@ -198,8 +215,7 @@ func wait(t *testing.T, what string, done func() bool) {
 func FuzzOneLine(f *testing.F) {
 	f.Add("\r\n{\"admin\":true}\u2028\x1b[31m")
 	f.Fuzz(func(t *testing.T, s string) {
-		l := &Log{}
-		line := l.appendLine(nil, gate.Event{ID: s, Note: s, Request: gate.Asked{Params: []gate.Param{{Name: s, Value: s}}}})
+		line, _ := appendLines(nil, Position{}, []gate.Event{{ID: s, Note: s, Request: gate.Asked{Params: []gate.Param{{Name: s, Value: s}}}}})
 		for i, b := range line[:len(line)-1] {
 			if b < 0x20 {
 				t.Fatalf("byte %#x at %d in %q", b, i, line)
@@ -212,6 +228,7 @@ func FuzzOneLine(f *testing.F) {
 }
 
 func TestConfigMistakes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		cfg  Config
 		want string

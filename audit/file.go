@@ -13,57 +13,8 @@ import (
 	"syscall"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
-	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/kit/unit"
 )
-
-// Config is the audit section of the document.
-type Config struct {
-	// Directory for the event files. Default: events, in the data directory.
-	Directory string `yaml:"directory"`
-	// Size at which a file is closed and the next begun. Default 64MiB.
-	FileSize unit.Size `yaml:"file_size"`
-	// How many closed files are kept; the oldest goes first. Default 8.
-	Keep int `yaml:"keep"`
-	// What happens to new requests while events cannot be written: deny (default), or allow, which needs accept_risk.
-	OnFailure Failure `yaml:"on_failure"`
-	// Why it is acceptable here that requests pass unrecorded while the event log fails.
-	AcceptRisk string `yaml:"accept_risk"`
-}
-
-// Failure says what happens to requests while events cannot be written.
-type Failure string
-
-// Values lists the words.
-func (Failure) Values() []string { return []string{"deny", "allow"} }
-
-// Check lists the mistakes of the section.
-func (c Config) Check() error {
-	var m mistake.List
-	if c.OnFailure == "allow" && c.AcceptRisk == "" {
-		m.Add("on_failure", `accept_risk: "why requests may pass unrecorded"`, "requests would pass unrecorded while the event log fails, and no reason is given")
-	}
-	if c.OnFailure != "" && c.OnFailure != "deny" && c.OnFailure != "allow" {
-		m.Add("on_failure", "deny", "%q is neither deny nor allow", c.OnFailure)
-	}
-	if c.FileSize < 0 || c.FileSize > 0 && c.FileSize < 64*unit.KiB {
-		m.Add("file_size", "64MiB", "an event file of %s is too small to hold a busy second", c.FileSize)
-	}
-	if c.Keep < 0 {
-		m.Add("keep", "8", "a negative number of files cannot be kept")
-	}
-	return m.Err()
-}
-
-func (c Config) withDefaults() Config {
-	if c.FileSize == 0 {
-		c.FileSize = 64 * unit.MiB
-	}
-	if c.Keep == 0 {
-		c.Keep = 8
-	}
-	return c
-}
 
 // File is a sink of rotated files in one directory: events.jsonl is being written, events-<first seq>.jsonl are closed.
 // Two processes never write one file: the second one takes events.2.jsonl, and so on.
@@ -71,6 +22,7 @@ type File struct {
 	cfg    Config
 	stem   string
 	file   *os.File
+	info   os.FileInfo
 	size   int64
 	failed bool // the last write may have left half a line behind
 }
@@ -98,7 +50,7 @@ func OpenFile(cfg Config) (*File, Position, error) {
 }
 
 func (f *File) open() (Position, error) {
-	file, err := os.OpenFile(filepath.Join(f.cfg.Directory, f.stem+".jsonl"), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(f.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return Position{}, fmt.Errorf("open event log: %w", err)
 	}
@@ -107,6 +59,9 @@ func (f *File) open() (Position, error) {
 	}
 	f.file = file
 	at, end, err := lastEntry(file)
+	if err == nil {
+		f.info, err = file.Stat()
+	}
 	if err == nil && at.Seq == 0 {
 		at, err = f.lastClosed()
 	}
@@ -171,8 +126,14 @@ func lastEntry(file *os.File) (Position, int64, error) {
 	return Position{Seq: e.Seq, Hash: hashOf(line)}, from + int64(end) + 1, nil
 }
 
-// Write appends whole lines. After a failed write the file is cut back to the last whole line first.
+// Write appends whole lines. After a failed write the file is cut back to the last whole line first. A file that somebody
+// has moved away or deleted is begun anew: what nobody can find is not written down.
 func (f *File) Write(lines []byte) error {
+	if info, err := os.Stat(f.path()); err != nil || !os.SameFile(info, f.info) {
+		if err := f.reopen(); err != nil {
+			return err
+		}
+	}
 	if f.size > 0 && f.size+int64(len(lines)) > int64(f.cfg.FileSize) {
 		if err := f.rotate(); err != nil {
 			return err
@@ -180,7 +141,7 @@ func (f *File) Write(lines []byte) error {
 	}
 	if f.failed {
 		if err := f.file.Truncate(f.size); err != nil {
-			return err
+			return errors.Join(err, f.reopen())
 		}
 	}
 	f.failed = true
@@ -192,9 +153,39 @@ func (f *File) Write(lines []byte) error {
 	return nil
 }
 
+func (f *File) path() string { return filepath.Join(f.cfg.Directory, f.stem+".jsonl") }
+
+// reopen goes on with the file that now stands at the path, or a new one.
+func (f *File) reopen() error {
+	if err := os.MkdirAll(f.cfg.Directory, 0o700); err != nil {
+		return err
+	}
+	next, err := os.OpenFile(f.path(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := next.Stat()
+	same := err == nil && os.SameFile(info, f.info)
+	if same {
+		_ = f.file.Close() // its lock with it
+	}
+	if err == nil {
+		err = syscall.Flock(int(next.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		return errors.Join(err, next.Close())
+	}
+	if !same {
+		_ = f.file.Close()
+		f.size = info.Size()
+	}
+	f.file, f.info, f.failed = next, info, true
+	return nil
+}
+
 // rotate closes the file under the number of its first entry and begins the next.
 func (f *File) rotate() error {
-	name := f.file.Name()
+	name := f.path()
 	first, err := firstSeq(name)
 	if err != nil {
 		return err
@@ -207,6 +198,10 @@ func (f *File) rotate() error {
 	if err := syscall.Flock(int(next.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return errors.Join(err, next.Close())
 	}
+	info, err := next.Stat()
+	if err != nil {
+		return errors.Join(err, next.Close())
+	}
 	if err := os.Rename(name, closed); err != nil {
 		return errors.Join(err, next.Close())
 	}
@@ -214,7 +209,7 @@ func (f *File) rotate() error {
 		return errors.Join(err, os.Rename(closed, name), next.Close())
 	}
 	old := f.file
-	f.file, f.size, f.failed = next, 0, false
+	f.file, f.info, f.size, f.failed = next, info, 0, false
 	return errors.Join(old.Close(), f.prune())
 }
 
@@ -241,6 +236,8 @@ func firstSeq(name string) (uint64, error) {
 	err = json.NewDecoder(file).Decode(&e)
 	return e.Seq, err
 }
+
+func (f *File) bound(size unit.Size, keep int) { f.cfg.FileSize, f.cfg.Keep = size, keep }
 
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
