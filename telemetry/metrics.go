@@ -33,7 +33,7 @@ func NewMetrics(version string) *Metrics {
 		would:     counter("dry_run_total", "What guards in dry run would have denied.", "api", "operation", "guard", "reason"),
 		refused:   counter("connections_refused_total", "Connections refused before any request, by reason.", "reason"),
 		reloads:   counter("reloads_total", "Documents read again, by outcome.", "outcome"),
-		unwritten: prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_events_unwritten_total", Help: "Requests refused because events could not be written."}),
+		unwritten: prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_events_unwritten_total", Help: "Events that could not be written; requests are refused meanwhile, unless audit.on_failure is allow."}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_build_info", Help: "Version of the program.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
@@ -69,11 +69,17 @@ func (m *Metrics) Reload(ok bool) {
 	m.reloads.WithLabelValues(map[bool]string{true: "taken", false: "refused"}[ok]).Inc()
 }
 
-// Unwritten counts a request that was refused because its event could not have been written.
+// Unwritten counts an event that was decided about and could not be written.
 func (m *Metrics) Unwritten() { m.unwritten.Inc() }
 
-// Collect adds a metric that another part computes when it is asked.
-func (m *Metrics) Collect(c prometheus.Collector) error { return m.registry.Register(c) }
+// Forget drops what was counted for an API that no document names any more: names that come and go with documents must not
+// pile up either.
+func (m *Metrics) Forget(api string) {
+	labels := prometheus.Labels{"api": api}
+	m.requests.DeletePartialMatch(labels)
+	m.seconds.DeletePartialMatch(labels)
+	m.would.DeletePartialMatch(labels)
+}
 
 // Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {
