@@ -1,7 +1,7 @@
 package body
 
 import (
-	"encoding/json"
+	"bytes"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -23,11 +23,14 @@ type jsonReader struct {
 	at      int
 	depth   int
 	members int
-	values  int
+	nodes   []Node
 	lim     Limits
 }
 
-func parseJSON(raw []byte, lim Limits) (any, *Refusal) {
+// firstNodes bounds the nodes that are made room for before any is read.
+const firstNodes = 2048
+
+func parseJSON(raw []byte, lim Limits) ([]Node, *Refusal) {
 	r := jsonReader{text: string(raw), lim: lim}
 	if strings.HasPrefix(r.text, "\xef\xbb\xbf") || strings.HasPrefix(r.text, "\xfe\xff") || strings.HasPrefix(r.text, "\xff\xfe") {
 		return nil, refuse(bodyBOM, "a byte order mark")
@@ -35,15 +38,15 @@ func parseJSON(raw []byte, lim Limits) (any, *Refusal) {
 	if !utf8.ValidString(r.text) {
 		return nil, refuse(bodyUTF8, "the body is not UTF-8")
 	}
+	r.nodes = make([]Node, 0, min(1+bytes.Count(raw, []byte(","))+bytes.Count(raw, []byte("{"))+bytes.Count(raw, []byte("[")), firstNodes))
 	r.space()
-	value, refusal := r.value()
-	if refusal != nil {
+	if refusal := r.value(""); refusal != nil {
 		return nil, refusal
 	}
 	if r.space(); r.at < len(r.text) {
 		return nil, refuse(bodyTrailing, "text after the value, at byte %d", r.at)
 	}
-	return value, nil
+	return r.nodes, nil
 }
 
 func (r *jsonReader) syntax() *Refusal {
@@ -73,46 +76,56 @@ func (r *jsonReader) take(c byte) bool {
 	return false
 }
 
-func (r *jsonReader) value() (any, *Refusal) {
-	if r.values++; r.values > r.lim.Values {
-		return nil, refuse(bodyValues, "more than %d values", r.lim.Values)
+// value reads the value that stands next; name is its name, when it is a member.
+func (r *jsonReader) value(name string) *Refusal {
+	if len(r.nodes) >= r.lim.Values {
+		return refuse(bodyValues, "more than %d values", r.lim.Values)
 	}
 	if r.at >= len(r.text) {
-		return nil, r.syntax()
+		return r.syntax()
 	}
+	node := Node{Name: name, Next: int32(len(r.nodes) + 1)}
+	var refusal *Refusal
 	switch c := r.text[r.at]; c {
-	case '{', '[':
-		if r.depth++; r.depth > r.lim.Depth {
-			return nil, refuse(bodyDepth, "deeper than %d at byte %d", r.lim.Depth, r.at)
-		}
-		r.at++
-		var value any
-		var refusal *Refusal
-		if c == '{' {
-			value, refusal = r.object()
-		} else {
-			value, refusal = r.array()
-		}
-		r.depth--
-		return value, refusal
+	case '{':
+		return r.container(node, Object)
+	case '[':
+		return r.container(node, Array)
 	case '"':
-		s, refusal := r.str()
-		if refusal != nil {
-			return nil, refusal
-		}
-		return s, nil
+		node.Kind = String
+		node.Text, refusal = r.str()
 	case 't':
-		return true, r.word("true")
+		node.Kind, refusal = True, r.word("true")
 	case 'f':
-		return false, r.word("false")
+		node.Kind, refusal = False, r.word("false")
 	case 'n':
-		return nil, r.word("null")
+		node.Kind, refusal = Null, r.word("null")
+	default:
+		node.Kind = Number
+		node.Text, refusal = r.number()
 	}
-	n, refusal := r.number()
-	if refusal != nil {
-		return nil, refusal
+	r.nodes = append(r.nodes, node)
+	return refusal
+}
+
+func (r *jsonReader) container(node Node, kind NodeKind) *Refusal {
+	if r.depth++; r.depth > r.lim.Depth {
+		return refuse(bodyDepth, "deeper than %d at byte %d", r.lim.Depth, r.at)
 	}
-	return n, nil
+	r.at++
+	node.Kind = kind
+	at := len(r.nodes)
+	r.nodes = append(r.nodes, node)
+	var size int
+	var refusal *Refusal
+	if kind == Object {
+		size, refusal = r.object(at)
+	} else {
+		size, refusal = r.array()
+	}
+	r.depth--
+	r.nodes[at].Size, r.nodes[at].Next = int32(size), int32(len(r.nodes))
+	return refusal
 }
 
 func (r *jsonReader) word(w string) *Refusal {
@@ -123,64 +136,93 @@ func (r *jsonReader) word(w string) *Refusal {
 	return nil
 }
 
-func (r *jsonReader) array() (any, *Refusal) {
+func (r *jsonReader) array() (size int, refusal *Refusal) {
 	if r.space(); r.take(']') {
-		return []any{}, nil
+		return 0, nil
 	}
-	list := make([]any, 0, 4)
 	for {
-		value, refusal := r.value()
-		if refusal != nil {
-			return nil, refusal
+		if refusal := r.value(""); refusal != nil {
+			return 0, refusal
 		}
-		list = append(list, value)
+		size++
 		if r.space(); r.take(']') {
-			return list, nil
+			return size, nil
 		}
 		if !r.take(',') {
-			return nil, r.syntax()
+			return 0, r.syntax()
 		}
 		r.space()
 	}
 }
 
-func (r *jsonReader) object() (any, *Refusal) {
-	object := map[string]any{}
+func (r *jsonReader) object(at int) (size int, refusal *Refusal) {
 	if r.space(); r.take('}') {
-		return object, nil
+		return 0, nil
 	}
+	var many map[string]struct{} // the names, once there are many
 	for {
 		begin := r.at
 		if r.at >= len(r.text) || r.text[r.at] != '"' {
-			return nil, r.syntax()
+			return 0, r.syntax()
 		}
 		name, refusal := r.str()
 		if refusal != nil {
-			return nil, refusal
+			return 0, refusal
 		}
-		if _, twice := object[name]; twice {
-			return nil, refuse(bodyDuplicate, "the name at byte %d stands twice in its object", begin)
+		if size == fewMembers {
+			many = r.names(at)
+		}
+		if many == nil && r.has(at, name) || many != nil && !added(many, name) {
+			return 0, refuse(bodyDuplicate, "the name at byte %d stands twice in its object", begin)
 		}
 		if r.members++; r.members > r.lim.Members {
-			return nil, refuse(bodyMembers, "more than %d members", r.lim.Members)
+			return 0, refuse(bodyMembers, "more than %d members", r.lim.Members)
 		}
 		if r.space(); !r.take(':') {
-			return nil, r.syntax()
+			return 0, r.syntax()
 		}
 		r.space()
-		value, refusal := r.value()
-		if refusal != nil {
-			return nil, refusal
+		if refusal := r.value(name); refusal != nil {
+			return 0, refusal
 		}
-		object[name] = value
+		size++
 		if r.space(); r.take('}') {
-			return object, nil
+			return size, nil
 		}
 		if !r.take(',') {
-			return nil, r.syntax()
+			return 0, r.syntax()
 		}
 		r.space()
 	}
+}
+
+// fewMembers is up to how many members a name is compared with each before it.
+const fewMembers = 12
+
+// has tells that the object at a node has a member of this name so far.
+func (r *jsonReader) has(at int, name string) bool {
+	for i := at + 1; i < len(r.nodes); i = int(r.nodes[i].Next) {
+		if r.nodes[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// names are those of the members so far.
+func (r *jsonReader) names(at int) map[string]struct{} {
+	set := make(map[string]struct{}, 2*fewMembers)
+	for i := at + 1; i < len(r.nodes); i = int(r.nodes[i].Next) {
+		set[r.nodes[i].Name] = struct{}{}
+	}
+	return set
+}
+
+// added puts a name into a set, and tells whether it is new there.
+func added(set map[string]struct{}, name string) bool {
+	before := len(set)
+	set[name] = struct{}{}
+	return len(set) > before
 }
 
 // str reads a string whose opening quote stands next. Without escapes it is a part of the text.
@@ -298,7 +340,7 @@ func (r *jsonReader) digits() int {
 }
 
 // number keeps the digits as they were written.
-func (r *jsonReader) number() (json.Number, *Refusal) {
+func (r *jsonReader) number() (string, *Refusal) {
 	begin := r.at
 	r.take('-')
 	whole := 1
@@ -326,7 +368,7 @@ func (r *jsonReader) number() (json.Number, *Refusal) {
 			return "", refuse(bodyNumber, "the number at byte %d is larger than any double", begin)
 		}
 	}
-	return json.Number(text), nil
+	return text, nil
 }
 
 // exponent reads the part after 'e', 0 when there is none; beyond four digits it stops counting.

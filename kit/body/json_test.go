@@ -16,7 +16,7 @@ func readJSON(text string, lim Limits) (any, *Refusal) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	return t.Value, nil
+	return t.Value(), nil
 }
 
 func TestJSON(t *testing.T) {
@@ -179,7 +179,7 @@ func FuzzJSON(f *testing.F) {
 		if _, err := decoder.Token(); err != io.EOF {
 			t.Fatalf("%q: more to come", in)
 		}
-		(&Tree{Kind: JSON, Value: ours}).Leaves(func(string, string) {})
+		(&Tree{Kind: JSON, value: ours}).Leaves(func(string, string) {})
 	})
 }
 

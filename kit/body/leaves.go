@@ -14,7 +14,7 @@ func (t *Tree) Leaves(visit func(path, value string)) {
 	switch t.Kind {
 	case JSON:
 		w := walker{path: append(make([]byte, 0, 64), "json"...), visit: visit}
-		w.walk(t.Value)
+		w.walk(t.Value())
 	case Form:
 		for _, p := range t.Form {
 			visit("form."+p.Name, p.Value)

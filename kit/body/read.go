@@ -39,7 +39,7 @@ func Read(kind Kind, mediaParams map[string]string, coding string, r io.Reader, 
 	switch kind {
 	case Empty, Opaque:
 	case JSON:
-		t.Value, refusal = parseJSON(raw, lim)
+		t.Nodes, refusal = parseJSON(raw, lim)
 	case Form:
 		t.Form, refusal = parseForm(raw, lim)
 	case Multipart:

@@ -64,7 +64,7 @@ func TestCodings(t *testing.T) {
 		small := squeeze(t, coding, doc)
 		for _, name := range []string{coding, strings.ToUpper(coding), " " + coding} {
 			tree, refusal := Read(JSON, nil, name, bytes.NewReader(small), Limits{})
-			if refusal != nil || !bytes.Equal(tree.Raw, doc) || tree.Value == nil {
+			if refusal != nil || !bytes.Equal(tree.Raw, doc) || tree.Value() == nil {
 				t.Errorf("%s: %v", name, refusal)
 			}
 		}
@@ -118,7 +118,7 @@ func TestCodingsRefused(t *testing.T) {
 			t.Errorf("%s %s: %v", c.row, c.coding, refusal)
 		}
 	}
-	if tree, refusal := Read(JSON, nil, "identity", strings.NewReader("{}"), Limits{}); refusal != nil || tree.Value == nil {
+	if tree, refusal := Read(JSON, nil, "identity", strings.NewReader("{}"), Limits{}); refusal != nil || tree.Value() == nil {
 		t.Errorf("identity: %v", refusal)
 	}
 }

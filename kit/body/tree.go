@@ -24,9 +24,10 @@ const (
 type Tree struct {
 	Kind  Kind
 	Raw   []byte
-	Value any          // JSON: nil, bool, json.Number, string, []any or map[string]any
+	Nodes []Node       // JSON: the value and all that it holds; see Value
 	Form  []canon.Pair // Form: decoded, in order
 	Parts []Part       // Multipart: in order
+	value any          // JSON: what Value has made
 }
 
 // Part is one part of a multipart/form-data body.

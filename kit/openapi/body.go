@@ -69,7 +69,7 @@ func (op *Operation) CheckBody(b *Body, t *body.Tree) *Violation {
 	}
 	switch b.Kind {
 	case body.JSON:
-		return b.decide(t.Value)
+		return b.decide(t.Value())
 	case body.Form:
 		return b.checkForm(t.Form)
 	case body.Multipart:

@@ -13,7 +13,7 @@ func readJSON(raw string) (any, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	return t.Value, nil
+	return t.Value(), nil
 }
 
 // read gives the values that a text can stand for, by the declared types; the text itself when it stands for no other, so

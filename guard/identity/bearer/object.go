@@ -18,7 +18,7 @@ func readObject(data []byte) (map[string]any, error) {
 	if refusal != nil {
 		return nil, errors.New(refusal.Reason)
 	}
-	object, ok := tree.Value.(map[string]any)
+	object, ok := tree.Value().(map[string]any)
 	if !ok {
 		return nil, errors.New("it is not an object")
 	}
