@@ -104,6 +104,7 @@ type stream2 struct {
 	encode *hpack.Encoder
 	block  bytes.Buffer
 	next   uint32
+	room   int // bytes that the server still takes
 }
 
 // open2 makes an HTTP/2 connection and says the preface.
@@ -156,10 +157,13 @@ func (s *stream2) fields(id uint32, fields []field, end bool) error {
 }
 
 // answer reads frames until the stream has ended.
-func (s *stream2) answer(id uint32) *reply {
+func (s *stream2) answer(id uint32) *reply { return s.answerOr(id, func() bool { return false }) }
+
+// answerOr also stops, with nil, when something else that is waited for has happened.
+func (s *stream2) answerOr(id uint32, enough func() bool) *reply {
 	r := &reply{fields: http.Header{}}
 	var body strings.Builder
-	for {
+	for !enough() {
 		f, err := s.framer.ReadFrame()
 		if err != nil {
 			r.closed, r.end = true, err.Error()
@@ -188,6 +192,10 @@ func (s *stream2) answer(id uint32) *reply {
 			if f.StreamID == id {
 				body.Write(f.Data())
 			}
+		case *http2.WindowUpdateFrame:
+			if f.StreamID == id { // the connection's window is as large, and this stream is alone
+				s.room += int(f.Increment)
+			}
 		case *http2.RSTStreamFrame:
 			if f.StreamID == id {
 				r.end = f.ErrCode.String()
@@ -208,6 +216,7 @@ func (s *stream2) answer(id uint32) *reply {
 			return r
 		}
 	}
+	return nil
 }
 
 // send2 sends one request over HTTP/2 and reads the answer.
@@ -219,9 +228,24 @@ func (g *gateway) send2(t testing.TB, from string, fields []field, body string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body != "" {
-		if err := s.framer.WriteData(id, true, []byte(body)); err != nil {
-			t.Fatal(err)
+	return s.post(id, body)
+}
+
+// post sends the body as fast as the server takes it, and reads the answer.
+func (s *stream2) post(id uint32, body string) *reply {
+	s.room = 65535
+	for body != "" {
+		piece := body[:min(len(body), s.room, 16<<10)]
+		if len(piece) == 0 {
+			if r := s.answerOr(id, func() bool { return s.room > 0 }); r != nil {
+				return r
+			}
+			continue
+		}
+		body = body[len(piece):]
+		s.room -= len(piece)
+		if err := s.framer.WriteData(id, body == "", []byte(piece)); err != nil {
+			break // the answer says why
 		}
 	}
 	return s.answer(id)

@@ -305,6 +305,22 @@ func (e *events) nameless() int {
 	return len(e.byAddress[""])
 }
 
+var eventField = regexp.MustCompile(`\r\nGatehouse-Event: (\w+)\r\n`)
+
+// of gives the event of an exchange: the one that the answer or the server's request names, else the one about the source.
+func (e *events) of(t testing.TB, r *reply, requests []string, from string) gate.Event {
+	t.Helper()
+	if r.problem.Event != "" {
+		return e.id(t, r.problem.Event)
+	}
+	if len(requests) == 1 {
+		if m := eventField.FindStringSubmatch(requests[0]); m != nil {
+			return e.id(t, m[1])
+		}
+	}
+	return e.from(t, from, 1)[0]
+}
+
 // id gives one event.
 func (e *events) id(t testing.TB, id string) gate.Event {
 	t.Helper()

@@ -35,7 +35,11 @@ type want struct {
 	reason gate.Reason
 	close  bool // a framing refusal: the connection ends, and a second request behind this one is not served
 
-	ends     bool // no answer: the stream or connection ends, and an event of the listener says why
+	ends bool // no answer: the stream or connection ends, and an event of the listener says why
+	// Over HTTP/2, net/http answers a field that belongs to a connection by itself: 400, and the request reaches nobody, but
+	// no event is written.
+	unrecorded bool
+
 	nameless bool // that event does not know whose connection it was
 
 	sent   string   // request line at the server; "" when nothing may reach it
@@ -61,15 +65,7 @@ func canon400(reason gate.Reason) want {
 func passes(line string, adds ...string) want { return want{status: 200, sent: line, adds: adds} }
 
 func (a attack) defaults() attack {
-	if a.method == "" {
-		a.method = "GET"
-	}
-	if a.target == "" {
-		a.target = "/public/x"
-	}
-	if a.host == "" {
-		a.host = "api.test"
-	}
+	a.method, a.target, a.host = orElse(a.method, "GET"), orElse(a.target, "/public/x"), orElse(a.host, "api.test")
 	return a
 }
 
@@ -161,14 +157,23 @@ func (a attack) over2(t *testing.T, g *gateway) {
 // judge holds what happened against what must happen: answer, event, and bytes at the server.
 func (a attack) judge(t *testing.T, g *gateway, w want, r *reply, from, scheme string, before mark, nameless int) {
 	t.Helper()
+	total, requests, broken := g.server.since(before)
+	if w.unrecorded {
+		if r.status != w.status || total != 0 {
+			t.Errorf("status %d, want %d; %d bytes at the server", r.status, w.status, total)
+		}
+		return
+	}
 	var event gate.Event
 	if w.ends && w.nameless {
 		all := g.events.from(t, "", nameless+1)
 		event = all[len(all)-1]
 	} else {
-		event = g.events.from(t, from, 1)[0]
+		event = g.events.of(t, r, requests, from)
 	}
-	total, requests, broken := g.server.since(before)
+	if client := orElse(w.client, from); event.From.Address != client && !w.nameless {
+		t.Errorf("the event names client %s, want %s", event.From.Address, client)
+	}
 	if r.status != w.status {
 		t.Errorf("status %d (%s), want %d; %s: %s %s", r.status, r.end, w.status, event.Decision.Guard, event.Decision.Reason, event.Decision.Detail)
 	}
@@ -201,15 +206,17 @@ func (a attack) judge(t *testing.T, g *gateway, w want, r *reply, from, scheme s
 	}
 }
 
+// orElse is said, or what holds when nothing is.
+func orElse(said, standard string) string {
+	if said != "" {
+		return said
+	}
+	return standard
+}
+
 // bytes is the request as the server must get it.
 func (w want) bytes(from, scheme string) string {
-	host, client := w.host, w.client
-	if host == "" {
-		host = "api.test"
-	}
-	if client == "" {
-		client = from
-	}
+	host, client := orElse(w.host, "api.test"), orElse(w.client, from)
 	list := append([]string{"Host: " + host, "X-Forwarded-For: " + client, "X-Forwarded-Host: " + host, "X-Forwarded-Proto: " + scheme, "Gatehouse-Event: *", "Traceparent: *"}, w.adds...)
 	slices.Sort(list)
 	return w.sent + "\r\n" + strings.Join(list, "\r\n") + "\r\n\r\n" + w.body
