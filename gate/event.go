@@ -52,6 +52,7 @@ type Asked struct {
 	API       string  `json:"api,omitempty"`
 	Operation string  `json:"operation,omitempty"`
 	Template  string  `json:"template,omitempty"` // path with its templates unfilled
+	Pointer   string  `json:"pointer,omitempty"`  // where the contract declares the operation
 	Params    []Param `json:"params,omitempty"`   // values of path and query
 	HTTP      int     `json:"http,omitempty"`     // 1 or 2
 	Bytes     int64   `json:"bytes,omitempty"`    // of the body as sent on

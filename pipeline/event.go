@@ -71,7 +71,7 @@ func (t *trip) asked() gate.Asked {
 	if t.x.Operation == nil {
 		return a
 	}
-	a.Operation, a.Template = t.x.Operation.Key, t.x.API.Base+t.x.Operation.Template
+	a.Operation, a.Template, a.Pointer = t.x.Operation.Key, t.x.API.Base+t.x.Operation.Template, t.x.Operation.Pointer
 	a.Params = params(a.Params, "path", t.x.Params, t.x.Operation.Contract)
 	a.Params = params(a.Params, "query", t.x.Request.Query, t.x.Operation.Contract)
 	return a

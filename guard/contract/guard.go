@@ -117,15 +117,20 @@ func verdict(v *openapi.Violation) gate.Verdict {
 	if v.Status == gate.UnsupportedMedia.Status() {
 		code = gate.UnsupportedMedia
 	}
-	what := v.What
-	if !strings.HasPrefix(what, v.Where) {
-		what = v.Where + ": " + what
-	}
-	d := gate.Deny(code, gate.Reason(v.Reason), "%s", what).At(v.Pointer).Fixed(v.Fix)
+	d := gate.Deny(code, gate.Reason(v.Reason), "%s", told(v)).At(v.Pointer).Fixed(v.Fix)
 	if v.Value != "" {
 		d = d.Showing(gate.Mask(v.Value))
 	}
 	return d
+}
+
+// told is what is wrong and where, once: most violations name their place themselves.
+func told(v *openapi.Violation) string {
+	in, _, parameter := strings.Cut(v.Where, ".")
+	if strings.HasPrefix(v.What, v.Where) || parameter && strings.HasPrefix(v.What, in+" parameter ") {
+		return v.What
+	}
+	return v.Where + ": " + v.What
 }
 
 // Reasons lists every reason that this guard denies with, apart from those of the body's reader.

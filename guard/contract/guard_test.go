@@ -184,7 +184,7 @@ func TestCheck(t *testing.T) {
 func TestExplained(t *testing.T) {
 	w := newWorld(t, shop)
 	v := w.ask(t, "GET /orders/1?limit=101", "", "")
-	if v.Rule != "shop.yaml#/paths/~1orders~1{id}/get/parameters/1/schema/maximum" || v.Shown != "(3 characters)" || !strings.Contains(v.Detail, "query.limit") || v.Fix == "" {
+	if v.Rule != "shop.yaml#/paths/~1orders~1{id}/get/parameters/1/schema/maximum" || v.Shown != "(3 characters)" || !strings.HasPrefix(v.Detail, `query parameter "limit" `) || v.Fix == "" {
 		t.Errorf("got %+v", v)
 	}
 	v = w.ask(t, "GET /orders/1?pin=hunter2hunter2", "", "")
@@ -194,6 +194,9 @@ func TestExplained(t *testing.T) {
 	v = w.ask(t, "POST /orders", "application/json", `{"item":"abcdefghijklmnop"}`)
 	if strings.Contains(v.Shown+v.Detail, "abcdefgh") || v.Shown == "" {
 		t.Errorf("a value is not masked: %+v", v)
+	}
+	if strings.Count(v.Detail, "/item") != 1 {
+		t.Errorf("the place is told twice: %s", v.Detail)
 	}
 }
 
