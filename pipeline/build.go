@@ -285,10 +285,10 @@ func (s *site) route(api *gate.API, admitted []stage, m *mistake.List) {
 	s.routes = table
 }
 
-// identity takes from the identity guard what the server behind is told. Where the guard is off nobody is named, and what
-// a client says under the usual names is removed all the same.
+// identity takes from the identity guard what the server behind is told. Where the guard is off nobody is named, what a
+// client says under the usual names is removed all the same, and the credential goes on: the gateway has not used it.
 func (s *site) identity(admitted []stage) {
-	s.names = identity.DefaultHeaders()
+	s.names, s.pass = identity.DefaultHeaders(), true
 	for _, st := range admitted {
 		if g, ok := st.check.(*identity.Guard); ok {
 			s.names, s.pass = g.Headers(), g.PassCredential()
@@ -343,18 +343,14 @@ func stages(d *config.Document, p phase, i int, api *gate.API, t Tools, m *mista
 	return list
 }
 
-// limitsOf gives the limits that readers work with. Where the guard is off they are the defaults: no reader works without.
+// limitsOf gives the limits that readers work with.
 func limitsOf(list []stage) *limits.Guard {
 	for _, s := range list {
 		if g, ok := s.check.(*limits.Guard); ok {
 			return g
 		}
 	}
-	standard, err := limits.New(limits.Config{})
-	if err != nil {
-		panic("pipeline: the default limits are refused: " + err.Error())
-	}
-	return standard
+	return limits.Off()
 }
 
 func segmentsOf(base string) []string {
