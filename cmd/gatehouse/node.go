@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,57 +40,109 @@ const incidentsWritten = 10
 
 // node is this process: everything that outlives a reload, and the Gateway that serves now.
 type node struct {
-	state    string // directory
-	log      *slog.Logger
-	metrics  *telemetry.Metrics
-	events   *audit.Log
-	kept     kept
-	server   *listen.Server
-	gateway  atomic.Pointer[pipeline.Gateway]
-	loading  sync.Mutex // one document at a time
-	document *config.Document
-	files    []string // that the document in force was made of
-	ready    atomic.Bool
-	admin    *http.Server // health, readiness and metrics; its Addr as bound
+	state   string // directory
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *telemetry.Metrics
+	kept    kept
+	written written
+	server  *listen.Server
+	gateway atomic.Pointer[pipeline.Gateway]
+	current current
+	busy    atomic.Int64 // requests in progress
+	ready   atomic.Bool
+	admin   *http.Server // health, readiness and metrics; its Addr as bound
 }
 
-// kept is what guards, pools and the log of events are handed, found again by every document.
+// kept is what guards and pools are handed, found again by every document.
 type kept struct {
-	counters  *memory.Counters
-	keys      *keys.Source
-	verified  *bearer.Cache
-	rules     *waf.Rules
-	dev       *dev.Issuer // nil unless the development issuer is on
-	pools     *pools
-	trusted   atomic.Pointer[listen.Server]
+	counters rate.Counters
+	keys     *keys.Source
+	verified *bearer.Cache
+	rules    *waf.Rules
+	dev      *dev.Issuer // nil unless the development issuer is on
+	pools    *pools
+}
+
+// written is the log of events on its way.
+type written struct {
+	log       atomic.Pointer[audit.Log] // nil before start
+	sinks     *audit.Sinks
+	config    audit.Config // that made them
+	stdout    *os.File
 	incidents sampler
+}
+
+// current is the document in force, under a lock: one document at a time.
+type current struct {
+	sync.Mutex
+	document *config.Document
+	listen   listen.Config
+	apis     []string
+	seen     stamps // files that the last document read was made of, as they were then
 }
 
 // newNode makes the parts that need no document.
 func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
-	n := &node{state: state, log: log, metrics: telemetry.NewMetrics(version())}
-	n.kept.incidents.most = incidentsWritten
-	n.kept.counters = memory.NewCounters(counted, time.Now)
-	n.kept.keys = keys.NewSource(time.Now, keys.System(), nil)
+	n := &node{state: state, log: log, now: time.Now, metrics: telemetry.NewMetrics(version())}
+	clock := func() time.Time { return n.now() }
+	n.written.incidents.most = incidentsWritten
+	n.written.stdout = os.Stdout
+	n.kept.counters = memory.NewCounters(counted, clock)
+	n.kept.keys = keys.NewSource(clock, keys.System(), n.keysFetched())
 	n.kept.verified = bearer.NewCache(0)
 	n.kept.rules = rules
 	n.kept.pools = newPools(upstream.Deps{
-		Now: time.Now, Dial: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, Log: log,
+		Now: clock, Dial: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, Log: log,
 		WrapConn: func(c net.Conn) net.Conn { return wire.NewResponseConn(c, wire.ResponseLimits{}) },
 	})
+	n.families()
 	return n
 }
 
-// Record counts an event and writes it down.
+// keysFetched logs and records when an issuer's keys cannot be had, and when they can again.
+func (n *node) keysFetched() func(keys.Status) {
+	var mu sync.Mutex
+	failing := map[string]string{}
+	return func(s keys.Status) {
+		mu.Lock()
+		defer mu.Unlock()
+		before := failing[s.Issuer]
+		switch {
+		case s.Failure == nil && before != "":
+			delete(failing, s.Issuer)
+			n.log.Info("keys are there again", "issuer", s.Issuer, "keys", s.Keys)
+			n.system("keys.available", s.Issuer)
+		case s.Failure != nil && before != s.Failure.Error():
+			failing[s.Issuer] = s.Failure.Error()
+			n.log.Warn("keys cannot be fetched", "issuer", s.Issuer, "usable", s.Keys, "error", s.Failure)
+			n.system("keys.unavailable", fmt.Sprintf("%s: %v; %d keys fetched before are usable", s.Issuer, s.Failure, s.Keys))
+		}
+	}
+}
+
+// Record counts an event and writes it down. An error says that it will not be written.
 func (n *node) Record(e gate.Event) error {
 	n.metrics.Event(e)
-	return n.events.Record(e)
+	err := audit.ErrClosed
+	if log := n.written.log.Load(); log != nil {
+		err = log.Record(e)
+	}
+	if err != nil {
+		n.metrics.Unwritten()
+	}
+	return err
 }
 
 // Err tells that events cannot be written.
-func (n *node) Err() error { return n.events.Err() }
+func (n *node) Err() error {
+	if log := n.written.log.Load(); log != nil {
+		return log.Err()
+	}
+	return audit.ErrClosed
+}
 
-// incident counts what was refused before any request, and writes down a sample of it.
+// incident counts what was refused before any request, and writes down a sample of it. It never waits.
 func (n *node) incident(i listen.Incident) {
 	e := gate.Event{ID: newID(i.Time), Time: i.Time.UTC(), Kind: gate.KindConnection, Note: i.Detail}
 	if i.Peer.IsValid() {
@@ -98,10 +150,27 @@ func (n *node) incident(i listen.Incident) {
 	}
 	e.Decision = gate.Decision{Verdict: "deny", Guard: "listen", Reason: gate.Reason(i.Reason), Offset: i.Offset}
 	n.metrics.Event(e)
-	if suppressed, ok := n.kept.incidents.pass(i.Time); ok {
+	if suppressed, ok := n.written.incidents.pass(i.Time); ok {
 		e.Note = withSuppressed(e.Note, suppressed)
-		_ = n.events.Record(e) // a log that fails is told by Err, and stops requests
+		if log := n.written.log.Load(); log == nil || !log.Offer(e) {
+			n.metrics.Unwritten()
+		}
 	}
+}
+
+// system writes an event about the gateway itself.
+func (n *node) system(reason gate.Reason, note string) {
+	now := n.now()
+	_ = n.Record(gate.Event{ID: newID(now), Time: now.UTC(), Kind: gate.KindSystem, Note: note, Decision: gate.Decision{Verdict: "allow", Reason: reason}})
+}
+
+// loaded is a document that was understood.
+type loaded struct {
+	document *config.Document
+	listen   listen.Config
+	audit    audit.Config
+	gateway  *pipeline.Gateway
+	seen     stamps
 }
 
 // load reads a document and makes a Gateway of it, or tells every mistake.
@@ -113,11 +182,12 @@ func (n *node) load(file string, data []byte) (*loaded, error) {
 		return nil, m
 	}
 	m.Under("", known(d))
-	l := &loaded{document: d, files: []string{file}}
+	l := &loaded{document: d, seen: stampsOf(d)}
 	l.listen, _, err = config.Section[listen.Config](d, "listen")
 	m.Under("", err)
 	l.audit, _, err = config.Section[audit.Config](d, "audit")
 	m.Under("", err)
+	l.audit = l.audit.Default(n.state)
 	m.Under("", d.Place(l.audit.Check(), "audit"))
 	n.kept.pools.begin()
 	l.gateway, err = pipeline.Build(d, n.tools(l))
@@ -125,50 +195,54 @@ func (n *node) load(file string, data []byte) (*loaded, error) {
 	return l, m.Err()
 }
 
-// loaded is a document that was understood.
-type loaded struct {
-	document *config.Document
-	listen   listen.Config
-	audit    audit.Config
-	gateway  *pipeline.Gateway
-	files    []string
-}
-
 func (n *node) tools(l *loaded) pipeline.Tools {
-	hash := l.document.Hash("")
+	clock := func() time.Time { return n.now() }
 	return pipeline.Tools{
-		Now: time.Now, NewID: newID, Recorder: n, Counters: rate.Counters(n.kept.counters), Rules: n.kept.rules,
+		Now: clock, NewID: newID, Recorder: n, Counters: n.kept.counters, Rules: n.kept.rules,
 		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow",
-		Identity: identity.Tools{Now: time.Now, Keys: n.kept.keys, Verified: n.kept.verified, Policy: fmt.Sprintf("%x", hash[:6]), Dev: n.kept.dev},
+		Identity: identity.Tools{Now: clock, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(l.document), Dev: n.kept.dev},
 		ReadFile: func(path string) ([]byte, error) {
-			l.files = append(l.files, path)
+			l.seen.add(path)
 			return os.ReadFile(path)
 		},
 	}
 }
 
+// identityVersion is what the document says of identity: while that stays, so do the tokens that were verified by it.
+func identityVersion(d *config.Document) string {
+	h := sha256.New()
+	all := d.Hash("guards.identity")
+	h.Write(all[:])
+	for i := range d.Len("apis") {
+		own := d.Hash(fmt.Sprintf("apis[%d].guards.identity", i))
+		if own != [32]byte{} {
+			fmt.Fprintf(h, "%q %x", d.Value(fmt.Sprintf("apis[%d].name", i)), own)
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
 // start serves a first document. It returns when every socket is bound and requests are answered.
-func (n *node) start(l *loaded, development bool) error {
-	cfg := l.audit
-	if cfg.Directory == "" {
-		cfg.Directory = filepath.Join(n.state, "events")
-	}
-	file, at, err := audit.OpenFile(cfg)
-	if err != nil {
-		return err
-	}
-	n.events = audit.New(file, at, time.Now)
+func (n *node) start(l *loaded, development bool) (err error) {
 	n.server, err = listen.New(l.listen, listen.Deps{
 		Handler: n, Now: time.Now, Log: n.log, Report: n.incident, StateDir: n.state, Development: development, Rand: rand.Reader,
 	})
 	if err != nil {
 		return l.document.Place(err, "listen")
 	}
-	n.inForce(l)
-	if err := n.kept.rules.Ready(); err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.stop())
+		}
+	}()
+	if err := n.openEvents(l.audit); err != nil {
 		return err
 	}
-	if err := n.serveAdmin(l.listen.AdminAddress().HostPort()); err != nil {
+	n.inForce(l)
+	if n.admin, err = n.bindAdmin(l.listen.AdminAddress().HostPort()); err != nil {
+		return err
+	}
+	if err := n.kept.rules.Ready(); err != nil {
 		return err
 	}
 	if err := n.server.Start(); err != nil {
@@ -179,113 +253,51 @@ func (n *node) start(l *loaded, development bool) error {
 	return nil
 }
 
-func (n *node) inForce(l *loaded) {
-	n.gateway.Store(l.gateway)
-	n.document, n.files = l.document, l.files
-	n.kept.pools.commit()
+func (n *node) openEvents(cfg audit.Config) error {
+	sinks, at, err := audit.Open(cfg, n.written.stdout)
+	if err != nil {
+		return err
+	}
+	n.written.sinks, n.written.config = sinks, cfg
+	n.written.log.Store(audit.New(sinks, at, time.Now))
+	return nil
 }
 
 // ServeHTTP gives each request to the Gateway that is in force when it comes; a request sees exactly one document.
-func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) { n.gateway.Load().ServeHTTP(w, r) }
-
-// reload puts a new document in force, or leaves the old one and says why.
-func (n *node) reload(file string) error {
-	n.loading.Lock()
-	defer n.loading.Unlock()
-	data, err := os.ReadFile(file)
-	if err == nil {
-		err = n.replace(file, data)
-	}
-	n.metrics.Reload(err == nil)
-	if err != nil {
-		n.system("gateway.reload_refused", firstLine(err))
-		return err
-	}
-	n.system("gateway.reloaded", "document "+file)
-	return nil
-}
-
-func (n *node) replace(file string, data []byte) error {
-	before := n.kept.pools.keys()
-	l, err := n.load(file, data)
-	if err == nil {
-		if err = n.server.Reload(l.listen); err != nil {
-			err = l.document.Place(err, "listen")
-		}
-	}
-	if err != nil {
-		n.kept.pools.abandon(before)
-		return err
-	}
-	n.inForce(l)
-	return nil
-}
-
-// system writes an event about the gateway itself.
-func (n *node) system(reason gate.Reason, note string) {
-	now := time.Now()
-	_ = n.Record(gate.Event{ID: newID(now), Time: now.UTC(), Kind: gate.KindSystem, Note: note, Decision: gate.Decision{Verdict: "allow", Reason: reason}})
+func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n.busy.Add(1)
+	defer n.busy.Add(-1)
+	n.gateway.Load().ServeHTTP(w, r)
 }
 
 // serve answers requests until ctx ends, then lets those in progress end within grace.
 func (n *node) serve(ctx context.Context, grace time.Duration) error {
-	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(ctx) }()
-	var err error
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		n.ready.Store(false)
-		drain, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		err = n.server.Drain(drain)
+	upkeep, end := context.WithCancel(context.Background())
+	var working sync.WaitGroup
+	working.Go(func() { n.upkeep(upkeep) })
+	err := n.server.Serve(ctx)
+	if ctx.Err() != nil {
+		err = errors.Join(err, n.drain(grace))
 	}
-	n.system("gateway.stopped", withSuppressed("", n.kept.incidents.rest()))
-	return errors.Join(err, n.events.Close(), n.admin.Close())
+	end()
+	working.Wait()
+	n.system("gateway.stopped", withSuppressed("", n.written.incidents.rest()))
+	return errors.Join(err, n.stop())
 }
 
-// healthy tells why the node should get no requests now, or nil.
-func (n *node) healthy() error {
-	switch {
-	case !n.ready.Load():
-		return errors.New("starting or draining")
-	case n.events.Err() != nil:
-		return n.events.Err()
+// stop ends what start began. Events that wait are written first.
+func (n *node) stop() (err error) {
+	if n.server != nil {
+		n.server.Close()
 	}
-	return nil
-}
-
-// serveAdmin binds the address of health, readiness and metrics, apart from everything that clients reach.
-func (n *node) serveAdmin(address string) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("listen for health and metrics: %w; change listen.admin", err)
+	if log := n.written.log.Load(); log != nil {
+		err = log.Close()
 	}
-	n.admin = &http.Server{Addr: listener.Addr().String(), Handler: n.health(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	go func() { _ = n.admin.Serve(listener) }() // ends with Close
-	return nil
-}
-
-func (n *node) health() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := n.healthy(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-	})
-	mux.Handle("GET /metrics", n.metrics.Handler())
-	return mux
-}
-
-func firstLine(err error) string {
-	var list mistake.List
-	if errors.As(err, &list) && len(list) > 1 {
-		return fmt.Sprintf("%v (and %d more)", list[0], len(list)-1)
+	if n.admin != nil {
+		err = errors.Join(err, n.admin.Close())
 	}
-	return err.Error()
+	n.close()
+	return err
 }
 
 // close ends what newNode began, for commands that serve nothing.

@@ -1,8 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
-	"strings"
+	"os"
 	"sync"
 
 	"github.com/gatehouse-sec/gatehouse/pipeline"
@@ -15,12 +16,18 @@ type pools struct {
 	deps upstream.Deps
 
 	mu   sync.Mutex
-	made map[string]*upstream.Pool
+	made map[string]made
 	used map[string]bool // by the document that is being built
 }
 
+// made is a pool and the API it was made for.
+type made struct {
+	api  string
+	pool *upstream.Pool
+}
+
 func newPools(deps upstream.Deps) *pools {
-	return &pools{deps: deps, made: map[string]*upstream.Pool{}, used: map[string]bool{}}
+	return &pools{deps: deps, made: map[string]made{}, used: map[string]bool{}}
 }
 
 // begin starts to note which pools the next document uses.
@@ -30,20 +37,25 @@ func (p *pools) begin() {
 	p.used = map[string]bool{}
 }
 
-// sender finds or makes the pool of an API.
+// sender finds or makes the pool of an API. The authority's certificates are part of what makes it, not only their file.
 func (p *pools) sender(api string, cfg upstream.Config, targets []string) (pipeline.Sender, error) {
-	key := fmt.Sprintf("%s %+v %s", api, cfg, strings.Join(targets, " "))
+	var authority [sha256.Size]byte
+	if cfg.TLS.CA != "" {
+		pem, _ := os.ReadFile(cfg.TLS.CA) // a file that cannot be read is the pool's mistake to tell
+		authority = sha256.Sum256(pem)
+	}
+	key := fmt.Sprintf("%q %+v %x %q", api, cfg, authority, targets)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used[key] = true
-	if pool, ok := p.made[key]; ok {
-		return pool, nil
+	if m, ok := p.made[key]; ok {
+		return m.pool, nil
 	}
 	pool, err := upstream.New(cfg, targets, p.deps)
 	if err != nil {
 		return nil, err
 	}
-	p.made[key] = pool
+	p.made[key] = made{api, pool}
 	return pool, nil
 }
 
@@ -52,7 +64,7 @@ func (p *pools) commit() { p.closeAll(func(key string) bool { return !p.used[key
 
 // abandon closes the pools that were made for a document that was refused.
 func (p *pools) abandon(inForce map[string]bool) {
-	p.closeAll(func(key string) bool { return p.used[key] && !inForce[key] })
+	p.closeAll(func(key string) bool { return !inForce[key] })
 }
 
 // keys are the pools there are.
@@ -66,13 +78,26 @@ func (p *pools) keys() map[string]bool {
 	return keys
 }
 
+// each calls with for every pool.
+func (p *pools) each(with func(api string, pool *upstream.Pool)) {
+	p.mu.Lock()
+	all := make([]made, 0, len(p.made))
+	for _, m := range p.made {
+		all = append(all, m)
+	}
+	p.mu.Unlock()
+	for _, m := range all {
+		with(m.api, m.pool)
+	}
+}
+
 func (p *pools) closeAll(which func(key string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, pool := range p.made {
+	for key, m := range p.made {
 		if which(key) {
 			delete(p.made, key)
-			go pool.Close()
+			go m.pool.Close()
 		}
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,17 +13,12 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
-	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
-	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
 // grace is how long requests in progress may take when the process is told to stop.
 const grace = 30 * time.Second
-
-// watchEvery is how often the files of the document are looked at for a change.
-const watchEvery = time.Second
 
 func serveCommand(io stdio) *cobra.Command {
 	var file string
@@ -48,6 +42,10 @@ mistake changes nothing: the old one stays in force, and the log says why. SIGTE
 
 // serveDocument serves by the document in a file until ctx ends.
 func serveDocument(ctx context.Context, io stdio, file string) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // before anything else: a SIGHUP that nobody waits for ends a process
+	defer signal.Stop(hangup)
+	rules := waf.Load()
 	state, err := stateDirectory()
 	if err != nil {
 		return err
@@ -56,7 +54,7 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	if err != nil {
 		return fmt.Errorf("read the document: %w; write one with: gatehouse init", err)
 	}
-	n := newNode(state, logger(io), waf.Load())
+	n := newNode(state, logger(io), rules)
 	if n.kept.dev, err = dev.Open(state, random()); err != nil {
 		return err
 	}
@@ -67,7 +65,7 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	if err := n.start(l, l.development()); err != nil {
 		return err
 	}
-	go n.watch(ctx, file)
+	go n.watch(ctx, file, hangup)
 	n.log.Info("serving", "document", file, "policy", l.gateway.Version(), "addresses", n.server.Addresses())
 	return n.live(ctx)
 }
@@ -85,59 +83,9 @@ func (l *loaded) development() bool {
 
 // live serves until ctx ends, and tells the service manager, if there is one.
 func (n *node) live(ctx context.Context) error {
-	debug.FreeOSMemory()                                // compiling the rules leaves garbage that would otherwise stay for minutes
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // nobody listens outside systemd
-	err := n.serve(ctx, grace)
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
-	return err
-}
-
-// watch reads the document again on SIGHUP and when a file that it is made of changes.
-func (n *node) watch(ctx context.Context, file string) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	seen := n.stamps()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-		case <-tick.C:
-			if now := n.stamps(); now == seen {
-				continue
-			}
-		}
-		err := n.reload(file)
-		seen = n.stamps()
-		var list mistake.List
-		switch {
-		case errors.As(err, &list):
-			n.log.Error("the document is refused; the old one stays in force", "document", file, "mistakes", len(list))
-			config.Print(os.Stderr, list, terminal(os.Stderr))
-		case err != nil:
-			n.log.Error("the document is refused; the old one stays in force", "document", file, "error", err)
-		default:
-			n.log.Info("document in force", "document", file, "policy", n.gateway.Load().Version())
-		}
-	}
-}
-
-// stamps tells the files of the document apart from what they were: names, sizes and times, through links.
-func (n *node) stamps() string {
-	n.loading.Lock()
-	defer n.loading.Unlock()
-	s := ""
-	for _, f := range n.files {
-		if info, err := os.Stat(f); err == nil {
-			s += fmt.Sprintf("%s %d %d\n", f, info.Size(), info.ModTime().UnixNano())
-		} else {
-			s += f + " gone\n"
-		}
-	}
-	return s
+	go debug.FreeOSMemory() // compiling the rules leaves garbage that would otherwise stay for minutes
+	notify(daemon.SdNotifyReady)
+	return n.serve(ctx, grace)
 }
 
 // logger writes what the process says of itself to standard error; what it decides goes into the event log.

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/gatehouse-sec/gatehouse/audit"
+	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+)
+
+// watchEvery is how often the files of the document are looked at. A change counts once it has rested for one look: half a
+// document that an editor is still writing must not be put in force.
+const watchEvery = 250 * time.Millisecond
+
+// watch reads the document again on SIGHUP and when a file that it is made of changes.
+func (n *node) watch(ctx context.Context, file string, hangup <-chan os.Signal) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var last stamps
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		case <-tick.C:
+			seen := n.seen()
+			now := seen.again()
+			rested := now.same(last)
+			last = now
+			if now.same(seen) || !rested {
+				continue
+			}
+		}
+		notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+		n.tell(file, n.reload(file))
+		notify(daemon.SdNotifyReady)
+	}
+}
+
+// tell logs what became of a document.
+func (n *node) tell(file string, err error) {
+	var list mistake.List
+	switch {
+	case errors.As(err, &list):
+		n.log.Error("the document is refused; the old one stays in force", "document", file, "mistakes", len(list))
+		_ = config.Print(os.Stderr, list, terminal(os.Stderr)) // the event says it too
+	case err != nil:
+		n.log.Error("the document is refused; the old one stays in force", "document", file, "error", err)
+	default:
+		n.log.Info("document in force", "document", file, "policy", n.gateway.Load().Version())
+	}
+}
+
+// reload puts a new document in force, or leaves the old one and says why.
+func (n *node) reload(file string) error {
+	n.current.Lock()
+	defer n.current.Unlock()
+	n.current.seen.add(file)
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = n.replace(file, data)
+	}
+	n.metrics.Reload(err == nil)
+	if err != nil {
+		n.system("gateway.reload_refused", firstLine(err))
+		return err
+	}
+	n.system("gateway.reloaded", "document "+file+", policy "+n.gateway.Load().Version())
+	return nil
+}
+
+// replace does everything that can go wrong first; only then is anything exchanged.
+func (n *node) replace(file string, data []byte) (err error) {
+	before := n.kept.pools.keys()
+	defer func() {
+		if err != nil {
+			n.kept.pools.abandon(before)
+		}
+	}()
+	l, err := n.load(file, data)
+	if l != nil {
+		n.current.seen.join(l.seen) // also those of a refused document: when one of them is put right, it is read again
+	}
+	if err != nil {
+		return err
+	}
+	exchange, undo, err := n.prepare(l)
+	if err != nil {
+		return err
+	}
+	if err := n.server.Reload(l.listen); err != nil {
+		undo()
+		return l.document.Place(err, "listen")
+	}
+	n.inForce(l)
+	exchange()
+	return nil
+}
+
+// prepare opens what the document wants elsewhere than the one in force: the admin address and the sinks of events. One of
+// the two functions is to be called.
+func (n *node) prepare(l *loaded) (exchange, undo func(), err error) {
+	var admin *http.Server
+	if address := l.listen.AdminAddress().HostPort(); address != n.current.listen.AdminAddress().HostPort() {
+		if admin, err = n.bindAdmin(address); err != nil {
+			return nil, nil, l.document.Place(mistake.List{{Path: "admin", What: err.Error()}}, "listen")
+		}
+	}
+	var sinks *audit.Sinks
+	var change audit.Change
+	if !reflect.DeepEqual(l.audit, n.written.config) {
+		if sinks, change, err = n.written.sinks.Change(l.audit); err != nil {
+			if admin != nil {
+				_ = admin.Close()
+			}
+			return nil, nil, l.document.Place(err, "audit")
+		}
+	}
+	exchange = func() {
+		if admin != nil {
+			old := n.admin
+			n.admin = admin
+			_ = old.Close()
+		}
+		if sinks != nil {
+			n.exchangeSinks(l.audit, sinks, change)
+		}
+	}
+	undo = func() {
+		if admin != nil {
+			_ = admin.Close()
+		}
+		if sinks != nil {
+			_ = sinks.Close()
+		}
+	}
+	return exchange, undo, nil
+}
+
+// exchangeSinks takes the new sinks. Only a sink that hangs can prevent it: then nothing is served until it answers, and
+// the next reload tries again.
+func (n *node) exchangeSinks(cfg audit.Config, sinks *audit.Sinks, change audit.Change) {
+	if err := n.written.log.Load().Change(change); err != nil {
+		n.log.Error("events go on where they went", "error", err)
+		_ = sinks.Close()
+		return
+	}
+	n.written.sinks, n.written.config = sinks, cfg
+}
+
+// inForce makes a document the one that decides.
+func (n *node) inForce(l *loaded) {
+	n.gateway.Store(l.gateway)
+	n.kept.pools.commit()
+	var apis []string
+	for i := range l.document.Len("apis") {
+		apis = append(apis, fmt.Sprint(l.document.Value(fmt.Sprintf("apis[%d].name", i))))
+	}
+	for _, gone := range n.current.apis {
+		if !slices.Contains(apis, gone) {
+			n.metrics.Forget(gone)
+		}
+	}
+	n.current.document, n.current.listen, n.current.apis, n.current.seen = l.document, l.listen, apis, l.seen
+	n.current.seen.add(l.document.File)
+}
+
+func firstLine(err error) string {
+	var list mistake.List
+	if errors.As(err, &list) && len(list) > 1 {
+		return fmt.Sprintf("%v (and %d more)", list[0], len(list)-1)
+	}
+	return err.Error()
+}
+
+// stamps are files as they were at one moment, by name; nil for one that is not there. A link is followed, so that a
+// ConfigMap whose ..data is exchanged shows.
+type stamps map[string]os.FileInfo
+
+func (s stamps) add(file string) {
+	info, err := os.Stat(file)
+	if err != nil {
+		info = nil
+	}
+	s[file] = info
+}
+
+func (s stamps) join(more stamps) {
+	for file, info := range more {
+		s[file] = info
+	}
+}
+
+// again looks at the same files now.
+func (s stamps) again() stamps {
+	now := make(stamps, len(s))
+	for file := range s {
+		now.add(file)
+	}
+	return now
+}
+
+func (s stamps) same(other stamps) bool {
+	if len(s) != len(other) {
+		return false
+	}
+	for file, a := range s {
+		b, known := other[file]
+		switch {
+		case !known || (a == nil) != (b == nil):
+			return false
+		case a != nil && (!os.SameFile(a, b) || a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime())):
+			return false
+		}
+	}
+	return true
+}
+
+// seen are the files to look at.
+func (n *node) seen() stamps {
+	n.current.Lock()
+	defer n.current.Unlock()
+	seen := make(stamps, len(n.current.seen))
+	seen.join(n.current.seen)
+	return seen
+}
+
+// stampsOf finds every file that guards and APIs name, such as key sets and authorities: any text in these sections that is
+// the name of a file. Sockets and their certificates are watched by listen, and event files change all the time.
+func stampsOf(d *config.Document) stamps {
+	s := stamps{}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, inner := range v {
+				walk(inner)
+			}
+		case []any:
+			for _, inner := range v {
+				walk(inner)
+			}
+		case string:
+			name := strings.TrimPrefix(v, "file:")
+			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+				s[name] = info
+			}
+		}
+	}
+	walk(d.Value("guards"))
+	walk(d.Value("apis"))
+	return s
+}
