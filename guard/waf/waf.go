@@ -139,7 +139,7 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	}
 	defer tx.Close()
 	g.set(tx, x, tree)
-	feedHead(tx, x)
+	feedHead(tx, x, tree)
 	tx.AddRequestHeader("Content-Length", strconv.FormatInt(sentLength(x, tree), 10))
 	if it := tx.ProcessRequestHeaders(); it != nil {
 		return g.denial(tx, it, x)
@@ -181,8 +181,9 @@ func (g *Guard) set(tx transaction, x *gate.Exchange, tree *body.Tree) {
 	}
 }
 
-// feedHead hands over the canonical request line and fields.
-func feedHead(tx transaction, x *gate.Exchange) {
+// feedHead hands over the canonical request line and fields, as the server gets them: the coding of a body that was read
+// has been taken off.
+func feedHead(tx transaction, x *gate.Exchange, tree *body.Tree) {
 	r := x.Request
 	tx.ProcessConnection(x.Source.Client.String(), 0, "", 0)
 	uri, query := r.Path, canon.EncodeQuery(r.Query)
@@ -196,6 +197,9 @@ func feedHead(tx transaction, x *gate.Exchange) {
 	tx.SetServerName(r.Host)
 	tx.AddRequestHeader("Host", r.Host)
 	for name, values := range r.Fields {
+		if name == "Content-Encoding" && len(tree.Raw) > 0 {
+			continue
+		}
 		for _, v := range values {
 			tx.AddRequestHeader(name, v)
 		}
