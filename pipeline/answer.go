@@ -32,6 +32,12 @@ func (t *trip) refuse(v gate.Verdict) {
 	if said := t.review(t.r.Context(), a); !said.Allowed() {
 		v = said // a guard that fails at a denial changes what is recorded, never that it is denied
 	}
+	if t.speaksGRPC() {
+		denyGRPC(a, t.outcome.Verdict.Code, t.x.ID)
+		t.record(v, 0)
+		t.head(a)
+		return
+	}
 	body, _ := json.Marshal(problem{Type: "about:blank", Title: http.StatusText(a.Status), Status: a.Status, Code: t.outcome.Verdict.Code, Event: t.x.ID})
 	a.Fields.Set("Content-Type", "application/problem+json")
 	a.Fields.Set("Content-Length", strconv.Itoa(len(body)))

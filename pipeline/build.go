@@ -46,6 +46,7 @@ type Tools struct {
 	Identity identity.Tools                                                          //
 	Rules    *waf.Rules                                                              // compiled once for all APIs
 	Recorder Recorder                                                                //
+	Drain    *Drain                                                                  // ends streams when the process ends; nil: nothing does
 	Unsafe   bool                                                                    // requests pass while events cannot be written: audit.on_failure: allow
 }
 
@@ -104,8 +105,11 @@ func (s *site) hash(x *gate.Exchange) string {
 
 // streamLimit is how many bytes a body may have that is sent on unread.
 func (s *site) streamLimit(op *gate.Operation) int64 {
-	if op.Stream.Kind != "" && op.Stream.Kind != "upload" {
+	switch {
+	case op.Stream.Kind == "websocket" || op.Stream.Kind == "grpc":
 		return math.MaxInt64
+	case op.Stream.Kind == "upload" && op.Stream.Message > 0:
+		return op.Stream.Message
 	}
 	return int64(s.limits.Body().Bytes)
 }
@@ -161,6 +165,7 @@ func (g *Gateway) add(d *config.Document, i int, m *mistake.List) {
 	here.Under("cors", c.CORS.check())
 	s.base = segmentsOf(api.Base)
 	operations(c, api, &here)
+	checkStreams(c, api, &here)
 	if len(c.To) == 0 {
 		here.Add("to", "to: [http://127.0.0.1:8080]", "no server is named")
 	} else if s.sender, err = g.tools.Senders(c.Name, c.Upstream, c.To); err != nil {
@@ -191,6 +196,10 @@ func (g *Gateway) apiOf(d *config.Document, c APIConfig, m *mistake.List) *gate.
 		api.Hosts = append(api.Hosts, host)
 	}
 	switch {
+	case len(c.GRPC.Methods) > 0:
+		if c.Contract != "" {
+			m.Add("contract", "", "an API has a contract or a list of gRPC methods: remove one, or make two APIs of it")
+		}
 	case c.Contract == "none":
 		if c.AcceptRisk == "" {
 			m.Add("contract", `accept_risk: "why this API is served without a contract"`, "an API without a contract is checked by nothing that knows it, and no reason is given")
@@ -229,7 +238,9 @@ func operations(c APIConfig, api *gate.API, m *mistake.List) {
 		}
 		return OperationConfig{}, "operations." + op.ID
 	}
-	if api.Contract == nil {
+	if len(c.GRPC.Methods) > 0 {
+		grpcOperations(c, api, m)
+	} else if api.Contract == nil {
 		s := c.Operations["*"]
 		op := &gate.Operation{API: api.Name, Key: "*", Method: "*", Template: "/*", Stream: streamOf("", s.Stream)}
 		op.Access, op.Open = accessOf(nil, s, "operations.*", m)
@@ -259,7 +270,7 @@ func streamOf(contract string, said StreamConfig) gate.Stream {
 	if said.Kind != "" {
 		s.Kind = string(said.Kind)
 	}
-	if s.Message == 0 {
+	if s.Message == 0 && s.Kind != "upload" {
 		s.Message = 1 << 20
 	}
 	return s
@@ -275,7 +286,7 @@ func (s *site) route(api *gate.API, admitted []stage, m *mistake.List) {
 		}
 		s.plans = append(s.plans, p)
 		e := route.Entry[*plan]{Method: op.Method, Template: op.Template, Value: p, Place: op.Pointer}
-		if op.Contract == nil {
+		if op.Method == "*" {
 			e.Template, e.Below = "/", true
 		}
 		entries = append(entries, e)

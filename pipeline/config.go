@@ -18,6 +18,8 @@ type APIConfig struct {
 	Base *string `yaml:"base"`
 	// File of the OpenAPI contract, relative to this document, or none, which needs accept_risk.
 	Contract string `yaml:"contract"`
+	// Methods of a gRPC API, in place of a contract.
+	GRPC GRPCConfig `yaml:"grpc"`
 	// Why it is acceptable that this API is served without a contract.
 	AcceptRisk string `yaml:"accept_risk"`
 	// URLs of the servers behind, such as http://10.0.0.7:8080/base. All of them serve the same API.
@@ -58,7 +60,7 @@ type StreamConfig struct {
 	Kind StreamKind `yaml:"kind"`
 	// Web origins that may open a websocket. Default: only the API's own hosts.
 	Origins []string `yaml:"origins"`
-	// Largest message. Default 1MiB.
+	// Largest message; of an upload, the largest body. Default 1MiB, of an upload guards.limits.body.
 	Message unit.Size `yaml:"message"`
 	// How long the stream may stay open. Default: until the credential expires.
 	Longest time.Duration `yaml:"longest"`

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
+	"github.com/gatehouse-sec/gatehouse/kit/wire"
 	"github.com/gatehouse-sec/gatehouse/upstream"
 )
 
@@ -42,10 +43,10 @@ func (t *trip) loadBody(context.Context) (*body.Tree, gate.Verdict) {
 	if !known {
 		return nil, gate.Deny(gate.UnsupportedMedia, "body.media_type", "nothing here can read media type %.60q", media)
 	}
-	tree, refusal := body.Read(kind, params, request.Fields.Get("Content-Encoding"), t.r.Body, t.site.limits.Body())
+	tree, refusal := body.Read(kind, params, request.Fields.Get("Content-Encoding"), t.incoming(), t.site.limits.Body())
 	if refusal != nil {
-		if wire := t.bodyRefusal(); wire != nil {
-			refusal = wire
+		if r := t.bodyRefusal(); r != nil {
+			refusal = r
 		}
 		return nil, refused(refusal)
 	}
@@ -54,13 +55,17 @@ func (t *trip) loadBody(context.Context) (*body.Tree, gate.Verdict) {
 
 // bodyRefusal is what the wire refused of a body whose head it had handed on.
 func (t *trip) bodyRefusal() *canon.Refusal {
-	if t.conn == nil || t.conn.Request == nil {
+	var r *wire.Refusal
+	switch {
+	case t.flow.paced != nil:
+		r = t.flow.paced.Refusal()
+	case t.conn != nil && t.conn.Request != nil:
+		r = t.conn.Request.BodyRefusal()
+	}
+	if r == nil {
 		return nil
 	}
-	if r := t.conn.Request.BodyRefusal(); r != nil {
-		return &canon.Refusal{Reason: r.Reason, Status: r.Status, Detail: r.Detail}
-	}
-	return nil
+	return &canon.Refusal{Reason: r.Reason, Status: r.Status, Detail: r.Detail}
 }
 
 // forward sends the request to a server and its answer to the client.
@@ -69,9 +74,14 @@ func (t *trip) forward() {
 		t.release(a, nil)
 		return
 	}
+	switch t.plan.op.Stream.Kind {
+	case "websocket", "sse", "grpc":
+		t.stream()
+		return
+	}
 	t.by = "upstream"
 	request := t.outgoing()
-	call := upstream.Call{HashKey: t.hashKey(), Idempotent: idempotent(request.Method), Stream: t.plan.op.Stream.Kind != "", Upgrade: t.x.Request.Upgrade != ""}
+	call := upstream.Call{HashKey: t.hashKey(), Idempotent: idempotent(request.Method), Stream: t.plan.op.Stream.Kind != ""}
 	response, report, err := t.site.sender.Send(t.r.Context(), request, call)
 	t.timing.upstream = report
 	if err != nil {
@@ -79,10 +89,6 @@ func (t *trip) forward() {
 		return
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusSwitchingProtocols {
-		t.tunnel(response)
-		return
-	}
 	a := &gate.Answer{Status: response.StatusCode, Fields: response.Header}
 	t.release(a, response)
 }
@@ -191,7 +197,7 @@ func (t *trip) body(out *http.Request) {
 		}
 	default:
 		out.ContentLength = in.Length
-		out.Body = &bounded{from: t.r.Body, left: t.site.streamLimit(t.plan.op), limit: t.site.streamLimit(t.plan.op), sent: &t.sent}
+		out.Body = &bounded{from: t.incoming(), left: t.site.streamLimit(t.plan.op), limit: t.site.streamLimit(t.plan.op), sent: &t.sent}
 	}
 }
 
@@ -224,6 +230,12 @@ func (b *bounded) Close() error { return b.from.Close() }
 // release lets the answer's guards look, writes the event, and only then lets the answer go.
 func (t *trip) release(a *gate.Answer, response *http.Response) {
 	t.outcome = gate.Outcome{Verdict: gate.Allow(), Status: a.Status}
+	if response != nil {
+		if v := t.undeclared(response); !v.Allowed() {
+			t.refuse(v)
+			return
+		}
+	}
 	removeHop(a.Fields)
 	t.site.cors.mark(a.Fields, t.x.Request.Fields.Get("Origin"))
 	if v := t.review(t.r.Context(), a); !v.Allowed() {
@@ -244,24 +256,19 @@ func (t *trip) release(a *gate.Answer, response *http.Response) {
 // copy streams the answer's body. A body that breaks breaks the client's connection too, so that nobody takes half an
 // answer for a whole one.
 func (t *trip) copy(response *http.Response) {
-	control := http.NewResponseController(t.w)
 	buffer := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buffer)
-	flush := response.ContentLength < 0 || t.plan.op.Stream.Kind != ""
+	flush := response.ContentLength < 0
 	for {
 		n, err := response.Body.Read(buffer[:])
 		if n > 0 {
-			_ = control.SetWriteDeadline(time.Now().Add(chunkTime))
-			if _, werr := t.w.Write(buffer[:n]); werr != nil {
+			if werr := t.flow.write(buffer[:n], flush && err == nil); werr != nil {
 				t.recordBroken("client.gone", "the client did not take the whole answer")
 				panic(http.ErrAbortHandler)
 			}
-			if flush && err == nil {
-				_ = control.Flush()
-			}
 		}
 		if err == io.EOF {
-			t.trailers(response)
+			t.flow.later()
 			return
 		}
 		if err != nil {
@@ -273,16 +280,6 @@ func (t *trip) copy(response *http.Response) {
 
 // buffers are shared by all answers.
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
-// trailers pass on gRPC's, and nobody else's (row B10).
-func (t *trip) trailers(response *http.Response) {
-	if t.plan.op.Stream.Kind != "grpc" {
-		return
-	}
-	for name, values := range response.Trailer {
-		t.w.Header()[http.TrailerPrefix+name] = values
-	}
-}
 
 // removeHop removes the fields that belong to the connection to the server, and those in which only the gateway has a say.
 func removeHop(h http.Header) {

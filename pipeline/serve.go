@@ -44,6 +44,7 @@ type trip struct {
 	wrote   bool  // the answer's head has been handed to net/http
 	sent    int64 // bytes of the body that go, or went, to the server
 	traced  trace
+	flow    flow
 }
 
 // timing is what the exchange cost, for its event.
@@ -56,6 +57,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *trip {
 	now := g.tools.Now()
 	t := &trip{g: g, w: w, r: r, site: g.nobody, x: &gate.Exchange{ID: g.tools.NewID(now), Began: now}}
 	t.timing.guards = make(map[string]int64, 8)
+	t.flow.bind(w, r)
 	if c, ok := conn.From(r.Context()); ok {
 		t.conn = c
 		t.x.Source = gate.Source{Peer: c.Peer, Client: c.Peer.Addr(), Trusted: c.Trusted(), TLS: c.TLS}
@@ -65,6 +67,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *trip {
 
 // end settles every guard whose Check ran, whatever happened, and turns a panic into a denial.
 func (t *trip) end() {
+	defer t.flow.drop()
 	if p := recover(); p != nil {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			defer panic(http.ErrAbortHandler)
@@ -193,21 +196,6 @@ func (t *trip) match() gate.Verdict {
 		return gate.Deny(gate.MethodNotAllowed, "match.method", "the contract declares other methods here").With("Allow", join(allow))
 	}
 	return gate.Deny(gate.NotFound, "match.operation", "the contract declares no such path")
-}
-
-// matchUpgrade holds the request's form against what the operation declares: a websocket handshake only where a
-// websocket is declared, and nothing else there.
-func (t *trip) matchUpgrade() gate.Verdict {
-	asked, declared := t.x.Request.Upgrade == "websocket", t.plan.op.Stream.Kind == "websocket"
-	switch {
-	case asked && !declared:
-		return gate.Deny(gate.BadRequest, "stream.undeclared", "a websocket is asked for where none is declared").At(t.plan.op.Pointer).Fixed("stream: {kind: websocket}")
-	case declared && !asked:
-		return gate.Deny(gate.UpgradeRequired, "stream.no_handshake", "this operation is a websocket").With("Upgrade", "websocket")
-	case declared:
-		return t.checkOrigin()
-	}
-	return gate.Allow()
 }
 
 // ask asks the guards of a phase in order.

@@ -153,10 +153,24 @@ func (g *Guard) Check(_ context.Context, x *gate.Exchange) gate.Verdict {
 	if n := cookieBytes(r); n > int(g.cfg.CookieBytes) {
 		return deny(gate.HeadTooLarge, Cookies, "cookie_bytes", "%d bytes of cookies are more than %d", n, int(g.cfg.CookieBytes))
 	}
-	if r.Length > int64(g.cfg.Body) {
+	if r.Length > int64(g.cfg.Body) && r.Length > uploads(x.API) {
 		return deny(gate.TooLarge, Body, "body", "a body of %d bytes is announced, more than %d", r.Length, int64(g.cfg.Body))
 	}
 	return gate.Allow()
+}
+
+// uploads is the largest body that some upload of the API may have. Which operation is meant is not known yet: the body of
+// any other is measured when it is.
+func uploads(api *gate.API) (most int64) {
+	if api == nil {
+		return 0
+	}
+	for _, op := range api.Operations {
+		if op.Stream.Kind == "upload" {
+			most = max(most, op.Stream.Message)
+		}
+	}
+	return most
 }
 
 func deny(code gate.Code, reason gate.Reason, key, format string, sizes ...any) gate.Verdict {
