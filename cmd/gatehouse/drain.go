@@ -33,6 +33,7 @@ func (n *node) drain(grace time.Duration) error {
 		case <-waiting.Done():
 		}
 	}()
+	n.kept.streams.Begin(time.Now().Add(grace))
 	err := n.server.Drain(waiting)
 	for end := time.Now().Add(settling); n.busy.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)

@@ -62,6 +62,7 @@ type kept struct {
 	rules    *waf.Rules
 	dev      *dev.Issuer // nil unless the development issuer is on
 	pools    *pools
+	streams  *pipeline.Drain // ends what has no end of its own
 }
 
 // written is the log of events on its way.
@@ -92,6 +93,7 @@ func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
 	n.kept.keys = keys.NewSource(clock, keys.System(), n.keysFetched())
 	n.kept.verified = bearer.NewCache(0)
 	n.kept.rules = rules
+	n.kept.streams = pipeline.NewDrain()
 	n.kept.pools = newPools(upstream.Deps{
 		Now: clock, Dial: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, Log: log,
 		WrapConn: func(c net.Conn) net.Conn { return wire.NewResponseConn(c, wire.ResponseLimits{}) },
@@ -199,7 +201,7 @@ func (n *node) tools(l *loaded) pipeline.Tools {
 	clock := func() time.Time { return n.now() }
 	return pipeline.Tools{
 		Now: clock, NewID: newID, Recorder: n, Counters: n.kept.counters, Rules: n.kept.rules,
-		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow",
+		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow", Drain: n.kept.streams,
 		Identity: identity.Tools{Now: clock, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(l.document), Dev: n.kept.dev},
 		ReadFile: func(path string) ([]byte, error) {
 			l.seen.add(path)
