@@ -38,9 +38,13 @@ type Row struct {
 	Method    string `json:"method"`
 	Path      string `json:"path"`
 	Callers   string `json:"callers"` // "public", "any caller", "nobody", or the roles and scopes that are needed
-	Input     string `json:"input"`   // what the contract checks: "params", "params+body", "params+size", "none", "off"
-	WAF       string `json:"waf"`     // "on", "head only" or "off"
-	Open      int    `json:"open"`    // how many findings are about it
+
+	Roles  []string `json:"roles,omitempty"`  // with these roles and scopes a caller is admitted: one way of several
+	Scopes []string `json:"scopes,omitempty"` //
+
+	Input string `json:"input"` // what the contract checks: "params", "params+body", "params+size", "none", "off"
+	WAF   string `json:"waf"`   // "on", "head only" or "off"
+	Open  int    `json:"open"`  // how many findings are about it
 }
 
 // Unsaid tells that neither contract nor document says whether some operation is public.
@@ -78,10 +82,12 @@ func (t *Table) site(s *site, now time.Time) {
 	t.APIs = append(t.APIs, APIRow{Name: s.api.Name, Hosts: s.api.Hosts, Rate: s.quota(now), Limits: s.bounds(now), PassesOn: s.pass, Operations: len(s.api.Operations)})
 	first := len(t.Rows)
 	for _, op := range s.api.Operations {
-		t.Rows = append(t.Rows, Row{
+		row := Row{
 			API: s.api.Name, Operation: op.Key, Method: op.Method, Path: s.api.Base + op.Template,
 			Callers: s.callers(op.Access, now), Input: s.input(op, now), WAF: s.inspected(op, now),
-		})
+		}
+		row.Roles, row.Scopes = enough(op.Access)
+		t.Rows = append(t.Rows, row)
 		for _, f := range op.Open {
 			f.API, f.Operation, f.Place = s.api.Name, op.Key, op.Pointer
 			t.Open = append(t.Open, f)
@@ -95,7 +101,7 @@ func (t *Table) site(s *site, now time.Time) {
 		for _, w := range c.Warnings {
 			t.Open = append(t.Open, gate.Finding{ID: w.ID, API: s.api.Name, Operation: w.Operation, What: w.What, Fix: w.Fix, Place: w.Pointer})
 		}
-	} else {
+	} else if s.risk != "" {
 		t.Risk = append(t.Risk, gate.Finding{ID: "api.no_contract", API: s.api.Name, What: "served without a contract", Fix: "contract: openapi.yaml", Risk: s.risk})
 	}
 	t.switches(s, now)

@@ -92,6 +92,20 @@ func need(n gate.Need) string {
 	return strings.Join(words, " and ")
 }
 
+// enough gives roles and scopes with which a caller meets every rule, by the first alternative of each.
+func enough(a gate.Access) (roles, scopes []string) {
+	for _, rule := range a.Rules {
+		if len(rule.AnyOf) == 0 || needs(rule.AnyOf) == "" {
+			continue
+		}
+		if n := rule.AnyOf[0]; len(n.Roles) > 0 {
+			roles = append(roles, n.Roles[0])
+		}
+		scopes = append(scopes, rule.AnyOf[0].Scopes...)
+	}
+	return roles, scopes
+}
+
 // inspected tells whether the WAF sees an operation's requests whole.
 func (s *site) inspected(op *gate.Operation, now time.Time) string {
 	st := s.stage("waf")

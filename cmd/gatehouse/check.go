@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,10 +55,16 @@ silence), and with --strict anything open.`,
 			switch {
 			case list != nil:
 				return errors.Join(err, exit(1))
-			case err == nil && (found.table.Unsaid() || strict && len(found.table.Open) > 0):
+			case err != nil:
+				return err
+			case found.table.Unsaid():
+				fmt.Fprintln(std.err, "\ngatehouse: it is not said whether some operation is public; contract or document must say so")
+				return exit(2)
+			case strict && len(found.table.Open) > 0:
+				fmt.Fprintf(std.err, "\ngatehouse: --strict, and %s\n", count(len(found.table.Open), "open item"))
 				return exit(2)
 			}
-			return err
+			return nil
 		},
 	}
 	f := c.Flags()
@@ -102,9 +111,32 @@ func checkDocument(state, file string, data []byte, rules *waf.Rules) (checked, 
 		m.Under("", l.document.Place(err, "listen"))
 	}
 	if len(m) > 0 {
-		return checked{}, m
+		return checked{}, inOrder(m)
 	}
 	return checked{l.gateway.Table(), l.listen.Limits.InForce()}, nil
+}
+
+// inOrder sorts mistakes as a reader of the document meets them. Where a value is missing, nothing more is said of that
+// place than what to write there.
+func inOrder(list mistake.List) mistake.List {
+	slices.SortStableFunc(list, func(a, b mistake.Mistake) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
+	})
+	var out mistake.List
+	for _, m := range list {
+		last := len(out) - 1
+		if last >= 0 && m.Line > 0 && out[last].Line == m.Line && out[last].Column == m.Column && out[last].File == m.File {
+			if m == out[last] {
+				continue
+			}
+			if strings.HasPrefix(out[last].What, "no value is given") {
+				out[last].Write = cmp.Or(out[last].Write, m.Write)
+				continue
+			}
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 // checkJSON writes {"mistakes": [...], "table": {...}}; without a table when there is a mistake.

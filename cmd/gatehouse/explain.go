@@ -26,7 +26,12 @@ func explainCommand(std stdio) *cobra.Command {
 and the narrowest exception that would have let it pass. ID is the event in the answer that the client got.`,
 		Example: `  gatehouse explain 01K5V8Q2ZJX3M9T7WBQ4RNE0AF
   gatehouse explain --events /var/lib/gatehouse/events 01K5V8Q2ZJX3M9T7WBQ4RNE0AF --json`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("which event? add the one id that stands in the answer as \"event\"")
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if directory == "" {
 				state, err := stateDirectory()
@@ -59,35 +64,85 @@ func explain(w io.Writer, e gate.Event) {
 	d := e.Decision
 	line := func(label, text string, args ...any) {
 		if text = tame(fmt.Sprintf(text, args...)); text != "" {
-			fmt.Fprintf(w, "  %-11s %s\n", label, text)
+			entry(w, "  "+label, text)
 		}
 	}
-	verdict := "allowed"
-	if d.Verdict == "deny" {
-		verdict = fmt.Sprintf("denied by %s: %s (%s)", d.Guard, d.Reason, d.Code)
-	}
-	fmt.Fprintf(w, "%s %s\n", tame(e.ID), tame(verdict))
-	line("when", "%s", e.Time.Format(time.RFC3339Nano))
+	fmt.Fprintf(w, "%s %s\n", tame(e.ID), tame(verdict(e)))
+	line("when", "%s", e.Time.UTC().Format("2006-01-02 15:04:05.000 UTC"))
 	line("request", "%s", asked(e))
 	for _, p := range e.Request.Params {
 		line("  "+p.In, "%s = %s", p.Name, p.Value)
 	}
+	for _, p := range e.Request.Removed {
+		line("  removed", "%s, which only Gatehouse may set", p.Name)
+	}
 	line("from", "%s", caller(e.From))
+	line("contract", "%s", e.Request.Pointer)
 	line("why", "%s", d.Detail)
 	line("rule", "%s", d.Rule)
 	line("bytes", "%s", d.Shown)
-	line("to allow", "%s", d.Fix)
+	if d.Verdict == "deny" {
+		remedy(line, d)
+	}
 	for _, w := range d.DryRun {
-		line("dry run", "%s would have denied: %s %s", w.Guard, w.Reason, w.Detail)
+		line("dry run", "%s would have denied: %s (%s): %s", w.Guard, w.Reason, w.Code, w.Detail)
 	}
 	if e.Result.Status > 0 {
-		line("answer", "%d in %s", e.Result.Status, time.Duration(e.Result.Micros)*time.Microsecond)
+		line("answer", "%d after %s", e.Result.Status, time.Duration(e.Result.Micros)*time.Microsecond)
 	}
 	if e.Result.Server != "" {
-		line("server", "%s, %d attempt(s), first byte after %s", e.Result.Server, e.Result.Attempts, time.Duration(e.Result.Upstream)*time.Microsecond)
+		line("server", "%s, %s, first byte after %s", e.Result.Server, count(e.Result.Attempts, "attempt"), time.Duration(e.Result.Upstream)*time.Microsecond)
 	}
 	line("note", "%s", e.Note)
+	line("belongs to", "%s", e.Of)
 	line("policy", "%s", d.Policy)
+}
+
+func verdict(e gate.Event) string {
+	d := e.Decision
+	switch {
+	case d.Verdict == "deny" && d.Code == "":
+		return fmt.Sprintf("refused by %s: %s", d.Guard, d.Reason)
+	case d.Verdict == "deny":
+		return fmt.Sprintf("denied by %s: %s (%s)", d.Guard, d.Reason, d.Code)
+	case d.Reason != "":
+		return string(d.Reason)
+	}
+	return "allowed"
+}
+
+// remedy tells the narrowest exception and where it goes, or why there is none.
+func remedy(line func(label, text string, args ...any), d gate.Decision) {
+	fix, place, found := strings.Cut(d.Fix, "  # ")
+	if !found {
+		if i := strings.LastIndex(d.Fix, " at "); i > 0 && strings.Contains(d.Fix[i:], "#/") {
+			fix, place = d.Fix[:i], d.Fix[i+len(" at "):]
+		}
+	}
+	if fix == "" {
+		fix = withoutException(d.Guard)
+	}
+	line("to allow", "%s", fix)
+	line("  at", "%s", place)
+}
+
+// withoutException says what there is to do where no line of a document would have admitted the request.
+func withoutException(guard string) string {
+	switch guard {
+	case "wire", "canon":
+		return "nothing in a document: two readers could understand these bytes differently; the client has to send others"
+	case "identity":
+		return "nothing in a document: the client needs a valid token for this API"
+	case "match":
+		return "declare the operation in a contract, if it is meant to exist"
+	case "limits", "rate":
+		return "a larger value at the rule above, if the client means well"
+	case "upstream":
+		return "nothing: the request was allowed; look at the server behind"
+	case "audit":
+		return "nothing: events cannot be written; look at the disk of the event log"
+	}
+	return ""
 }
 
 func asked(e gate.Event) string {
@@ -97,7 +152,7 @@ func asked(e gate.Event) string {
 	}
 	text := r.Method + " " + r.Host
 	if r.Operation != "" {
-		text += r.Template + "  (" + r.API + ", " + r.Operation + ")"
+		text += r.Template + " (" + r.Operation + " of " + r.API + ")"
 	}
 	return text
 }

@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -52,7 +54,7 @@ func run(ctx context.Context, args []string, io stdio) int {
 	case errors.As(err, &list):
 		config.Print(io.err, list, terminal(io.err))
 	default:
-		fmt.Fprintf(io.err, "gatehouse: %v\n", err)
+		fmt.Fprintf(io.err, "gatehouse: %v\n", strings.TrimRight(err.Error(), "\n"))
 	}
 	return 1
 }
@@ -68,11 +70,29 @@ func commands(io stdio) *cobra.Command {
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		runCommand(io), serveCommand(io), checkCommand(io), initCommand(io), schemaCommand(io), explainCommand(io),
 		tokenCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
 	)
 	return root
+}
+
+// flagError adds the flag that was probably meant, and where the others stand.
+func flagError(c *cobra.Command, err error) error {
+	help := "see: " + c.CommandPath() + " --help"
+	word, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !unknown {
+		return fmt.Errorf("%w; %s", err, help)
+	}
+	var known []string
+	for _, m := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(c.Flags().FlagUsages(), -1) {
+		known = append(known, m[1])
+	}
+	if near := mistake.Nearest(word, known); near != "" {
+		help = "write --" + near + ", or " + help
+	}
+	return fmt.Errorf("unknown flag --%s; %s", word, help)
 }
 
 // terminal tells whether w is one that shows colours.

@@ -17,7 +17,11 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/pipeline"
 )
+
+// madeUp is the name of the document that flags stand for.
+const madeUp = "(flags of run)"
 
 func random() io.Reader { return rand.Reader }
 
@@ -78,14 +82,14 @@ func (q quick) run(ctx context.Context, io stdio) error {
 	if n.kept.dev, err = dev.Open(state, random()); err != nil {
 		return err
 	}
-	l, err := n.load("(flags of run)", []byte(text))
+	l, err := n.load(madeUp, []byte(text))
 	if err != nil {
 		return unplaced(err)
 	}
 	if q.issuer == "" {
 		for _, a := range l.listen.At {
 			if !a.Loopback() {
-				return fmt.Errorf("%s is not a loopback address, and without --issuer everybody on this machine can make tokens; add --issuer URL --audience NAME", a)
+				return fmt.Errorf("--listen: %s is beyond this machine, and without --issuer whoever has an account on it can make tokens; add --issuer URL --audience NAME", a)
 			}
 		}
 	}
@@ -95,7 +99,7 @@ func (q quick) run(ctx context.Context, io stdio) error {
 	if err := printTable(io.err, l.gateway.Table(), l.listen.Limits.InForce(), terminal(io.err)); err != nil {
 		return err
 	}
-	q.greet(io.err, n)
+	q.greet(io.err, n, l.gateway.Table())
 	return n.live(ctx)
 }
 
@@ -134,38 +138,90 @@ func nameOf(file string) string {
 	return name
 }
 
-// unplaced tells mistakes without the place in a document that nobody has written.
+// flags are the flags of run by the place that they fill in the document.
+var flags = map[string]string{
+	"listen.at[0]": "--listen", "apis[0].contract": "--openapi", "apis[0].to": "--to", "apis[0].targets": "--to",
+	"guards.rate.per_address": "--rate", "guards.identity.issuers[0].issuer": "--issuer", "guards.identity.issuers[0].audience": "--audience",
+}
+
+// unplaced tells mistakes by their flags: nobody has written the document in which they stand.
 func unplaced(err error) error {
 	var list mistake.List
 	if !errors.As(err, &list) {
 		return err
 	}
 	for i := range list {
-		if list[i].File == "(flags of run)" {
-			list[i].File, list[i].Line, list[i].Column, list[i].Excerpt = "", 0, 0, ""
+		m := &list[i]
+		if m.File != madeUp {
+			continue
+		}
+		m.File, m.Line, m.Column, m.Excerpt = "", 0, 0, ""
+		for place, flag := range flags {
+			if rest, ok := strings.CutPrefix(m.Path, place); ok && !strings.HasPrefix(rest, ".") {
+				m.Path, m.Write = flag, asFlag(flag, m.Write)
+			}
+		}
+		if strings.HasPrefix(m.Write, "certificates:") || m.Path == "listen.certificates" {
+			m.Write = "gatehouse init, and certificates in its document: run has no flag for them"
 		}
 	}
 	return list
 }
 
+// asFlag writes a suggestion for the document as one for the command line.
+func asFlag(flag, write string) string {
+	if key, rest, ok := strings.Cut(write, ": "); ok && "--"+key == flag {
+		write = strings.Trim(rest, "[]")
+	}
+	if write == "" || strings.Contains(write, ": ") {
+		return write
+	}
+	return flag + " " + write
+}
+
 // greet says what to try first.
-func (q quick) greet(w io.Writer, n *node) {
+func (q quick) greet(w io.Writer, n *node, t pipeline.Table) {
 	at := q.listen
 	if u, err := url.Parse(q.listen); err == nil && u.Port() == "0" {
 		at = n.server.Addresses()[0]
 	}
 	fmt.Fprintf(w, "\nServing %s -> %s\n", at, strings.Join(q.to, ", "))
-	fmt.Fprintf(w, "  health and metrics  http://%s\n", n.admin.Addr)
-	fmt.Fprintf(w, "  events              %s   (gatehouse explain ID)\n", filepath.Join(n.state, "events"))
-	if q.issuer == "" {
-		fmt.Fprintf(w, "  a token             gatehouse token --as alice --role customer\n")
+	if q.issuer != "" {
+		entry(w, "tokens", "of "+q.issuer+" for audience "+q.audience)
 	} else {
-		fmt.Fprintf(w, "  tokens from         %s for audience %s\n", q.issuer, q.audience)
+		entry(w, "tokens", "gatehouse token --as NAME --role ROLE --scope SCOPE   (for this machine only)")
+	}
+	entry(w, "events", filepath.Join(n.state, "events")+"   (gatehouse explain ID)")
+	entry(w, "health", "http://"+n.admin.Addr+"/readyz, and /metrics")
+	fmt.Fprintf(w, "\nTry:  %s\n\n", q.try(at, t))
+}
+
+// try is a first request that can succeed: the first plain one of the table, by a caller who may.
+func (q quick) try(at string, t pipeline.Table) string {
+	row, plain := pipeline.Row{Path: "/...", Callers: "any caller"}, false
+	for _, r := range t.Rows {
+		if r.Method == "GET" && !strings.Contains(r.Path, "{") && r.Callers != "nobody" {
+			row, plain = r, true
+			break
+		}
 	}
 	curl := "curl "
 	if strings.HasPrefix(at, "https:") {
 		curl += "--cacert <(gatehouse ca) "
 	}
-	fmt.Fprintf(w, "  the server behind   learns the caller from Gatehouse-Subject, -Roles, -Scopes; the token stays here\n")
-	fmt.Fprintf(w, "\nTry: %s-H \"Authorization: Bearer $(gatehouse token --as alice)\" %s/...\n\n", curl, at)
+	switch {
+	case plain && row.Callers == "public":
+	case q.issuer != "":
+		curl += `-H "Authorization: Bearer $TOKEN" `
+	default:
+		token := "gatehouse token --as alice"
+		for _, role := range row.Roles {
+			token += " --role " + role
+		}
+		for _, scope := range row.Scopes {
+			token += " --scope " + scope
+		}
+		curl += `-H "Authorization: Bearer $(` + token + `)" `
+	}
+	return curl + strings.TrimSuffix(at, "/") + row.Path
 }

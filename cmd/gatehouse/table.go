@@ -152,7 +152,7 @@ func entry(w io.Writer, label, text string) {
 		if i > 0 {
 			label = ""
 		}
-		fmt.Fprintf(w, "%-11s  %s\n", label, line)
+		fmt.Fprintf(w, "%-12s %s\n", label, line)
 	}
 }
 
