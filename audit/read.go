@@ -33,11 +33,11 @@ func Find(directory, id string) (gate.Event, error) {
 				return nil
 			}
 			var e gate.Event
-			if err := json.Unmarshal(line, &e); err != nil || e.ID != id {
-				return nil
+			if json.Unmarshal(line, &e) == nil && e.ID == id {
+				found = e
+				return errStop
 			}
-			found = e
-			return errStop
+			return nil
 		})
 		if errors.Is(err, errStop) {
 			return found, nil

@@ -126,8 +126,7 @@ func at(t *testing.T, urls ...string) (list []Address) {
 // bench is a running server and what it reported.
 type bench struct {
 	*Server
-	t    *testing.T
-	pool *x509.CertPool
+	t *testing.T
 
 	mu        sync.Mutex
 	incidents []Incident

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -40,7 +41,7 @@ func (b *answer) Read(p []byte) (int, error) {
 	n, err := b.source.Read(p)
 	b.read += int64(n)
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		b.failed = io.EOF
 		b.finish(true, b.outcome)
 		return n, io.EOF

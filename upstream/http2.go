@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -173,7 +174,7 @@ func (b stirring) Read(p []byte) (int, error) {
 	if b.stream.timer != nil {
 		b.stream.timer.Reset(b.stream.pause)
 	}
-	if b.answer && err != nil && err != io.EOF {
+	if b.answer && err != nil && !errors.Is(err, io.EOF) {
 		err = b.stream.fault(err)
 	}
 	return n, err

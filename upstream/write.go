@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net/http"
 	"net/textproto"
@@ -139,7 +140,7 @@ func writeBody(w *bufio.Writer, a *attempt, f framing, buffer []byte, before fun
 			}
 		}
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return writeEnd(w, a, f)
 		case err != nil:
 			return err

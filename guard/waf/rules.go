@@ -41,7 +41,7 @@ type Rules struct {
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
 func Load() *Rules {
 	r := new(Rules)
-	go r.compiled()
+	go func() { _, _ = r.compiled() }() // Ready and Check tell the error
 	return r
 }
 

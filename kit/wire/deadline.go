@@ -45,7 +45,7 @@ func (d *patience) apply() error {
 	if t.IsZero() || (!d.own.IsZero() && d.own.Before(t)) {
 		t = d.own
 	}
-	if t == d.applied {
+	if t.Equal(d.applied) {
 		return nil
 	}
 	d.applied = t

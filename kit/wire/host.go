@@ -17,13 +17,13 @@ func checkAuthority(b []byte, at int) *fault {
 	if i := bytes.IndexByte(b, '@'); i >= 0 {
 		return &fault{reasonHostUserinfo, at + i, "user information in front of a host"}
 	}
-	host, port, hasPort := b, []byte(nil), false
+	var host, port []byte
+	hasPort := false
 	if b[0] == '[' {
 		end := bytes.IndexByte(b, ']')
 		if end < 0 || !isIPv6(b[1:end]) {
 			return &fault{reasonHostSyntax, at, "brackets without an IPv6 address"}
 		}
-		host = nil
 		if rest := b[end+1:]; len(rest) > 0 {
 			if rest[0] != ':' {
 				return &fault{reasonHostSyntax, at + end + 1, "something behind the bracket of an IPv6 address"}

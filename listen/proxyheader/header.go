@@ -171,7 +171,7 @@ func ParseBlock(block []byte) (Header, error) {
 	}
 	body := block[fixed:]
 	var h Header
-	size := 0 // of the addresses, to be filled by family
+	var size int // of the addresses, by family
 	switch family := block[13]; {
 	case block[12] != 0x20 && block[12] != 0x21:
 		return Header{}, fmt.Errorf("PROXY block: version and command 0x%02x", block[12])

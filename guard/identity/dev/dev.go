@@ -145,7 +145,7 @@ func create(dir, path string, rand io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }() // gone already when it was linked
 	if err := pem.Encode(file, &pem.Block{Type: blockType, Bytes: der}); err != nil {
 		return errors.Join(err, file.Close())
 	}

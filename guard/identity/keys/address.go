@@ -105,9 +105,8 @@ func CheckURL(text string, query bool) (*url.URL, error) {
 
 // CheckHost refuses a literal address that could never be fetched from.
 func CheckHost(host string, private bool) error {
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return nil // a name: judged when it is resolved
+	if a, err := netip.ParseAddr(host); err == nil {
+		return reach{loopback: true, private: private}.permit(a)
 	}
-	return reach{loopback: true, private: private}.permit(a)
+	return nil // a name: judged when it is resolved
 }
