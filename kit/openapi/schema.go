@@ -50,6 +50,7 @@ type entry struct {
 	node    *node
 	doc     any
 	schema  *jsonschema.Schema // nil when counted
+	sure    *sure              // asked first, where the value is nodes of a body
 	counted bool               // judged within a budget; see budget.go
 	refers  []*entry
 	all     *directory
@@ -135,6 +136,7 @@ func (s *schemas) isPlainReference(n *node) bool {
 
 // compile makes every entry ready to judge. A schema that can't be compiled is a mistake.
 func (s *schemas) compile() {
+	s.makeSure()
 	found := findCircles(s.order)
 	s.countOnCircles(found)
 	s.all.judges = s.makeJudges(found)
