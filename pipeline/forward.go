@@ -81,6 +81,12 @@ func (t *trip) forward() {
 	}
 	t.by = "upstream"
 	request := t.outgoing()
+	if streamed, ok := request.Body.(*bounded); ok {
+		if err := streamed.begin(); err != nil {
+			t.refuse(t.sendError(err))
+			return
+		}
+	}
 	call := upstream.Call{HashKey: t.hashKey(), Idempotent: idempotent(request.Method), Stream: t.plan.op.Stream.Kind != ""}
 	response, report, err := t.site.sender.Send(t.r.Context(), request, call)
 	t.timing.upstream = report
@@ -206,6 +212,20 @@ type bounded struct {
 	from        io.ReadCloser
 	left, limit int64
 	sent        *int64
+	first       []byte // read by begin, not yet handed on
+	end         error  // that came with it
+}
+
+// begin reads the first bytes, before any server is asked: a client that waits for "100 Continue" sends no chunk before, and
+// a body whose framing is broken from its first chunk on must reach nobody.
+func (b *bounded) begin() error {
+	buffer := make([]byte, 4<<10)
+	n, err := b.read(buffer)
+	b.first, b.end = buffer[:n], err
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 type overLimit struct{ bytes int64 }
@@ -216,6 +236,17 @@ func (e *overLimit) Error() string {
 
 // Read gives an error, never an end, once the limit is passed: the server must not take a cut body for a whole one.
 func (b *bounded) Read(p []byte) (int, error) {
+	if len(b.first) > 0 || b.end != nil {
+		n := copy(p, b.first)
+		if b.first = b.first[n:]; len(b.first) > 0 {
+			return n, nil
+		}
+		return n, b.end
+	}
+	return b.read(p)
+}
+
+func (b *bounded) read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	b.left -= int64(n)
 	if b.left < 0 {
