@@ -169,7 +169,7 @@ func (g *Gateway) add(d *config.Document, i int, m *mistake.List) {
 	if len(c.To) == 0 {
 		here.Add("to", "to: [http://127.0.0.1:8080]", "no server is named")
 	} else if s.sender, err = g.tools.Senders(c.Name, c.Upstream, c.To); err != nil {
-		here.Under("", err)
+		upstreamMistakes(&here, err)
 	}
 	s.arrive = stages(d, arrive, i, api, g.tools, m)
 	s.release = stages(d, release, i, api, g.tools, m)
@@ -179,6 +179,20 @@ func (g *Gateway) add(d *config.Document, i int, m *mistake.List) {
 	s.route(api, admitted, &here)
 	g.place(s, &here)
 	m.Under("", d.Place(here.Err(), path))
+}
+
+// upstreamMistakes puts what is wrong with servers under the keys of the document: targets are written as to.
+func upstreamMistakes(m *mistake.List, err error) {
+	var list mistake.List
+	list.Under("", err)
+	for _, one := range list {
+		if rest, ok := strings.CutPrefix(one.Path, "targets"); ok {
+			one.Path = "to" + rest
+		} else {
+			one.Path = mistake.Join("upstream", one.Path)
+		}
+		*m = append(*m, one)
+	}
 }
 
 // apiOf reads the contract and the names under which the API is reached.
