@@ -89,21 +89,25 @@ func joinKey(path, key string) string {
 
 // Place puts file, line, column and excerpt on mistakes whose paths are within a section, and makes their paths whole. A
 // path to something that is not there gets the place of the nearest thing above it that is. An error that is no mistake
-// becomes one, at the section itself. Nil stays nil.
+// becomes one, at the section itself. One that names another file has its place there and keeps it. Nil stays nil.
 func (d *Document) Place(err error, section string) error {
 	if err == nil {
 		return nil
 	}
-	var found mistake.List
-	found.Under(section, err)
-	if len(found) == 0 {
-		return nil
+	var all, found, elsewhere mistake.List
+	all.Under("", err)
+	for _, one := range all {
+		if one.File != "" && one.File != d.File {
+			elsewhere = append(elsewhere, one)
+			continue
+		}
+		one.Path = mistake.Join(section, one.Path)
+		at := d.find(one.Path)
+		one.Line, one.Column = at.line, at.column
+		found = append(found, one)
 	}
-	for i := range found {
-		at := d.find(found[i].Path)
-		found[i].Line, found[i].Column = at.line, at.column
-	}
-	return d.finish(found)
+	_ = d.finish(found) // fills them in
+	return append(found, elsewhere...).Err()
 }
 
 // Merge joins what several calls found, in the order of the document. It is nil when nothing was found.

@@ -227,7 +227,7 @@ func (g *Gateway) apiOf(d *config.Document, c APIConfig, m *mistake.List) *gate.
 		}
 		contract, err := openapi.Load(file, g.tools.ReadFile)
 		if err != nil {
-			m.Under("contract", err)
+			contractMistakes(m, err)
 			break
 		}
 		api.Contract, api.Base = contract, contract.Base
@@ -242,6 +242,19 @@ func (g *Gateway) apiOf(d *config.Document, c APIConfig, m *mistake.List) *gate.
 	return api
 }
 
+// contractMistakes keeps the places that mistakes have in the contract; a contract that cannot be read is a mistake of the
+// document.
+func contractMistakes(m *mistake.List, err error) {
+	var list mistake.List
+	list.Under("", err)
+	for _, one := range list {
+		if one.Line == 0 {
+			one.File, one.Path = "", "contract"
+		}
+		*m = append(*m, one)
+	}
+}
+
 // operations fills in the API's operations from contract and document.
 func operations(c APIConfig, api *gate.API, m *mistake.List) {
 	said := func(op *openapi.Operation) (OperationConfig, string) {
@@ -252,14 +265,17 @@ func operations(c APIConfig, api *gate.API, m *mistake.List) {
 		}
 		return OperationConfig{}, "operations." + op.ID
 	}
-	if len(c.GRPC.Methods) > 0 {
+	switch {
+	case len(c.GRPC.Methods) > 0:
 		grpcOperations(c, api, m)
-	} else if api.Contract == nil {
+	case api.Contract == nil && c.Contract != "none":
+		return // the contract cannot be read; what follows from that is not told as well
+	case api.Contract == nil:
 		s := c.Operations["*"]
 		op := &gate.Operation{API: api.Name, Key: "*", Method: "*", Template: "/*", Stream: streamOf("", s.Stream)}
 		op.Access, op.Open = accessOf(nil, s, "operations.*", m)
 		api.Operations = []*gate.Operation{op}
-	} else {
+	default:
 		for _, o := range api.Contract.Operations {
 			s, place := said(o)
 			op := &gate.Operation{API: api.Name, Key: o.ID, Method: o.Method, Template: o.Template, Contract: o, Pointer: o.Pointer, Stream: streamOf(o.Stream, s.Stream)}
