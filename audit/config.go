@@ -13,14 +13,14 @@ import (
 // Config is the audit section of the document.
 type Config struct {
 	// Directory for the event files. Default: events, in the data directory.
-	Directory string `yaml:"directory"`
+	Directory string `yaml:"directory,public"`
 	// Size at which a file is closed and the next begun. Default 64MiB.
 	FileSize unit.Size `yaml:"file_size"`
 	// How many closed files are kept; the oldest goes first. Default 8.
 	Keep int `yaml:"keep"`
 	// Where events go as well, line by line as they stand in the files: stdout, or file:/path, which is rotated within the
 	// same bounds. One that fails counts as a failing log. Default: nowhere else.
-	Also []Place `yaml:"also,nonempty"`
+	Also []Place `yaml:"also,nonempty,public"`
 	// What happens to new requests while events cannot be written: deny (default), or allow, which needs accept_risk.
 	OnFailure Failure `yaml:"on_failure"`
 	// Why it is acceptable here that requests pass unrecorded while the event log fails.
