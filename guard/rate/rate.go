@@ -22,17 +22,18 @@ import (
 // The reasons for which this guard denies.
 const (
 	ReasonAddress  gate.Reason = "rate.address"
+	ReasonRefused  gate.Reason = "rate.refused" // too many refused credentials
 	ReasonCaller   gate.Reason = "rate.caller"
 	ReasonCounters gate.Reason = "rate.counters"
 )
 
 // Reasons lists them.
 func Reasons() []string {
-	return []string{string(ReasonAddress), string(ReasonCaller), string(ReasonCounters)}
+	return []string{string(ReasonAddress), string(ReasonCaller), string(ReasonCounters), string(ReasonRefused)}
 }
 
-// refusedCost is how many requests a refused credential counts as, beyond itself.
-const refusedCost = 9
+// refusedCost is how many requests a refused credential counts as.
+const refusedCost = 10
 
 // Counters is where the numbers are kept: store/memory, or what nodes share.
 type Counters = throttled.GCRAStoreCtx
@@ -90,9 +91,13 @@ func (m *meter) take(ctx context.Context, x *gate.Exchange, key string, reason g
 	if !limited {
 		return gate.Allow()
 	}
+	return m.exhausted(result, reason, "this %s has used up %s", m.kind, m.quota)
+}
+
+// exhausted denies until more is allowed.
+func (m *meter) exhausted(result throttled.RateLimitResult, reason gate.Reason, format string, args ...any) gate.Verdict {
 	wait := strconv.Itoa(int(math.Ceil(max(result.RetryAfter.Seconds(), 1))))
-	return gate.Deny(gate.TooMany, reason, "this %s has used up %s", m.kind, m.quota).
-		At("guards.rate.per_"+m.kind).With("Retry-After", wait)
+	return gate.Deny(gate.TooMany, reason, format, args...).At("guards.rate.per_"+m.kind).With("Retry-After", wait)
 }
 
 // tell adds what is left to the answer (RateLimit and RateLimit-Policy, draft-ietf-httpapi-ratelimit-headers-10).
@@ -115,17 +120,43 @@ func appendList(h http.Header, name, item string) {
 }
 
 // Arrivals counts addresses, before anything else is known of a request.
-type Arrivals struct{ meter }
+type Arrivals struct {
+	meter
+	refused meter // of refused credentials alone: a tenth of the quota
+}
 
 // NewArrivals makes the guard.
 func NewArrivals(cfg Config, c Counters, _ func() time.Time) (*Arrivals, error) {
-	m, err := newMeter("address", cfg.Defaults().PerAddress, c)
-	return &Arrivals{m}, err
+	q := cfg.Defaults().PerAddress
+	m, err := newMeter("address", q, c)
+	if err != nil {
+		return nil, err
+	}
+	refused, err := newMeter("address", Quota{Count: q.Count, Per: refusedCost * q.Per, Burst: max(1, q.Burst/refusedCost)}, c)
+	refused.prefix = "refused " + q.String() + " "
+	return &Arrivals{meter: m, refused: refused}, err
 }
 
-// Check denies an address that has used up its quota.
+// Check denies an address that has used up its quota. An address whose credentials were refused too often may come without
+// one only: the quota alone would let a guesser who waits for each next request guess at its full rate.
 func (g *Arrivals) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
-	return g.take(ctx, x, addressKey(x.Source.Client), ReasonAddress)
+	key := addressKey(x.Source.Client)
+	if v := g.take(ctx, x, key, ReasonAddress); !v.Allowed() || !credential(x) {
+		return v
+	}
+	_, result, err := g.refused.limiter.RateLimitCtx(ctx, g.refused.prefix+key, 0) // looks, and takes nothing
+	switch {
+	case err != nil:
+		return gate.Deny(gate.Unavailable, ReasonCounters, "counters: %v", err)
+	case result.RetryAfter > 0:
+		return g.exhausted(result, ReasonRefused, "too many credentials of this address were refused: a tenth of %s", g.quota)
+	}
+	return gate.Allow()
+}
+
+// credential tells that the request carries one that can be refused.
+func credential(x *gate.Exchange) bool {
+	return x.Request != nil && x.Request.Fields.Get("Authorization") != ""
 }
 
 // Review tells the client what is left, instead of what a server behind says of its own limits.
@@ -141,9 +172,12 @@ func (g *Arrivals) Review(_ context.Context, x *gate.Exchange, a *gate.Answer) g
 
 // Settle charges an address for a credential that was refused.
 func (g *Arrivals) Settle(x *gate.Exchange, o gate.Outcome) {
-	if o.Verdict.Code == gate.NoIdentity && x.Request != nil && x.Request.Fields.Get("Authorization") != "" {
-		_, _, _ = g.limiter.RateLimitCtx(context.Background(), g.prefix+addressKey(x.Source.Client), refusedCost) // counted as far as it can be
+	if o.Verdict.Code != gate.NoIdentity || !credential(x) {
+		return
 	}
+	key := addressKey(x.Source.Client) // both are counted as far as they can be: counters that fail deny the next request
+	_, _, _ = g.refused.limiter.RateLimitCtx(context.Background(), g.refused.prefix+key, 1)
+	_, _, _ = g.limiter.RateLimitCtx(context.Background(), g.prefix+key, refusedCost-1)
 }
 
 // addressKey is what one subscriber holds: an IPv4 address, or an IPv6 /64.

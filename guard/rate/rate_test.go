@@ -125,6 +125,35 @@ func TestARefusedCredentialCountsTenTimes(t *testing.T) {
 	}
 }
 
+// A guesser who waits for each next request guesses at a tenth of the rate, not at the whole of it; the address is still
+// served without a credential, and guesses again later.
+func TestAPatientGuesserIsHeldToATenth(t *testing.T) {
+	c := &clock{time.Now()}
+	g := arrivals(t, c, "50/s burst 200")
+	guesses, plain := 0, 0
+	for range 600 { // a minute at ten a second: within the address's quota
+		c.now = c.now.Add(100 * time.Millisecond)
+		x := from("192.0.2.1")
+		x.Request.Fields.Set("Authorization", "Bearer x")
+		v := g.Check(t.Context(), x)
+		if v.Allowed() {
+			guesses++
+			g.Settle(x, gate.Outcome{Verdict: gate.Deny(gate.NoIdentity, "identity.signature", "")})
+		} else if v.Code != gate.TooMany || v.Reason != rate.ReasonRefused || v.Header.Get("Retry-After") == "" {
+			t.Fatalf("%+v", v)
+		}
+		if g.Check(t.Context(), from("192.0.2.1")).Allowed() {
+			plain++
+		}
+	}
+	if most := 20 + 60*5 + 1; guesses > most || guesses < most-10 {
+		t.Errorf("%d guesses passed in a minute, want about %d", guesses, most)
+	}
+	if plain < 500 {
+		t.Errorf("%d of 600 requests without a credential passed", plain)
+	}
+}
+
 func TestCallersAreCountedOverAllAddresses(t *testing.T) {
 	c := &clock{time.Now()}
 	g, err := rate.NewCallers(rate.Config{PerCaller: quota(t, "1/h burst 2")}, nil, memory.NewCounters(1000, c.time), c.time)
