@@ -79,8 +79,18 @@ func (dec *decoder) value(n *node, v reflect.Value, path string, r rules) {
 		dec.list(n, v, path, r)
 	default:
 		w := wantedOf(v.Type())
+		if kind == reflect.Slice && n.kind == kindScalar && plainWord(n.text) && !looksSecret(n.text) {
+			w.example = "[" + n.text + "]"
+		}
 		dec.refuse(n, path, w.example, "found %s, wanted %s", n.describe(), w.words)
 	}
+}
+
+// plainWord tells that a text needs no quotes inside a list on one line.
+func plainWord(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool {
+		return r != ':' && r != '/' && r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
 }
 
 // shapeOf is the kind of mapping or list that a type can be decoded from, or Invalid when it is a scalar.

@@ -102,7 +102,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"prefix: 10.0.0.0/33", 9, "", "192.0.2.0/24"},
 		{"address: localhost", 10, "", "192.0.2.1"},
 		{"secret: hunter2", 9, "reference", ""},
-		{"list: a", 7, "wanted a list", "[]"},
+		{"list: a", 7, "wanted a list", "[a]"},
 		{"list: [1]", 8, "wanted text", `"1"`},
 		{"numbers: [1, x]", 14, "whole number", "1"},
 		{"map: {a: 1}", 10, "wanted text", `"1"`},

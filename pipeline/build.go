@@ -156,6 +156,9 @@ func (g *Gateway) add(d *config.Document, i int, m *mistake.List) {
 	c, _, err := config.Section[APIConfig](d, path)
 	if err != nil {
 		m.Under("", err)
+		for _, p := range []phase{arrive, admit, release} { // a guard's own mistakes are told in the same pass
+			stages(d, p, i, &gate.API{Name: c.Name}, g.tools, m)
+		}
 		return
 	}
 	m.Under("", d.Unknown(path+".guards", GuardNames()))
