@@ -79,9 +79,6 @@ func (dec *decoder) value(n *node, v reflect.Value, path string, r rules) {
 		dec.list(n, v, path, r)
 	default:
 		w := wantedOf(v.Type())
-		if kind == reflect.Slice && n.kind == kindScalar && plainWord(n.text) && !looksSecret(n.text) {
-			w.example = "[" + n.text + "]"
-		}
 		dec.refuse(n, path, w.example, "found %s, wanted %s", n.describe(), w.words)
 	}
 }

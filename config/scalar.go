@@ -67,6 +67,9 @@ func (dec *decoder) basic(n *node, v reflect.Value, path string, r rules) {
 		dec.word(n, v, path, r)
 	case reflect.Struct, reflect.Map, reflect.Slice:
 		w := wantedOf(v.Type())
+		if shapeOf(v.Type()) == reflect.Slice && plainWord(n.text) && !looksSecret(n.text) {
+			w.example = "[" + n.text + "]"
+		}
 		dec.refuse(n, path, w.example, "found %s, wanted %s", n.shown(), w.words)
 	default:
 		panic("config: no document can hold a " + v.Type().String())
