@@ -200,6 +200,12 @@ func (t *trip) stream() {
 			out.Body = &messages{from: out.Body, meter: asked, frames: frames{most: t.plan.op.Stream.Message}}
 		}
 	}
+	if streamed, ok := out.Body.(*bounded); ok {
+		if err := streamed.begin(); err != nil {
+			t.refuse(t.sendError(err))
+			return
+		}
+	}
 	call := upstream.Call{HashKey: t.hashKey(), Idempotent: kind != "grpc" && idempotent(out.Method), Stream: true, Upgrade: kind == "websocket"}
 	response, report, err := t.site.sender.Send(ctx, out, call)
 	t.timing.upstream = report

@@ -88,7 +88,7 @@ func (g *Guard) withoutReading(x *gate.Exchange, op *openapi.Operation) gate.Ver
 
 // NeedsBody is false when nothing could be judged: the operation streams, or every body that it declares is opaque.
 func (g *Guard) NeedsBody(op *gate.Operation) bool {
-	if op.Contract == nil || op.Stream.Kind != "" || op.Contract.Stream != "" {
+	if op.Contract == nil || streams(op.Stream.Kind) || streams(op.Contract.Stream) {
 		return false
 	}
 	for _, b := range op.Contract.Bodies {
@@ -98,6 +98,9 @@ func (g *Guard) NeedsBody(op *gate.Operation) bool {
 	}
 	return len(op.Contract.Bodies) == 0
 }
+
+// streams tells a kind of stream whose request is not plain. What asks for server-sent events is: only the answer streams.
+func streams(kind string) bool { return kind != "" && kind != "sse" }
 
 // bodiless tells that the exchange has no body in the sense of a contract: it becomes a stream of messages.
 func bodiless(op *gate.Operation) bool {
