@@ -43,7 +43,9 @@ func (t *trip) loadBody(context.Context) (*body.Tree, gate.Verdict) {
 	if !known {
 		return nil, gate.Deny(gate.UnsupportedMedia, "body.media_type", "nothing here can read media type %.60q", media)
 	}
-	tree, refusal := body.Read(kind, params, request.Fields.Get("Content-Encoding"), t.incoming(), t.site.limits.Body())
+	limits := t.site.limits.Body()
+	limits.Declared = request.Length
+	tree, refusal := body.Read(kind, params, request.Fields.Get("Content-Encoding"), t.incoming(), limits)
 	if refusal != nil {
 		if r := t.bodyRefusal(); r != nil {
 			refusal = r

@@ -37,7 +37,7 @@ type trip struct {
 	plan *plan
 	by   string // the guard, or the part before them, that is deciding now
 
-	checked []stage // whose Check ran, to be settled
+	checked []*stage // whose Check ran, to be settled
 	timing  timing
 	would   []gate.Would // what guards in dry run would have denied
 	outcome gate.Outcome
@@ -83,7 +83,7 @@ func (t *trip) end() {
 	}
 }
 
-func (t *trip) settle(s stage) {
+func (t *trip) settle(s *stage) {
 	defer func() {
 		if p := recover(); p != nil {
 			t.g.system("guard.panic", fmt.Sprintf("%s panicked while settling %s: %v", s.name, t.x.ID, p))
@@ -230,7 +230,7 @@ func (t *trip) check(s *stage) (v gate.Verdict) {
 			v = gate.Deny(gate.Internal, "guard.silent", "%s neither allowed nor denied", s.name)
 		}
 	}()
-	t.checked = append(t.checked, *s)
+	t.checked = append(t.checked, s)
 	return s.check.Check(t.r.Context(), t.x)
 }
 
@@ -255,25 +255,29 @@ func origin() string {
 
 // review lets the guards that look at answers have their word.
 func (t *trip) review(ctx context.Context, a *gate.Answer) gate.Verdict {
-	for _, list := range [][]stage{t.checked, t.site.release} {
-		for i := range list {
-			s := &list[i]
-			if s.review == nil || s.rests(t.x.Began) {
-				continue
-			}
-			if v := t.reviewOne(ctx, s, a); !v.Allowed() {
-				t.by = s.name
-				return v
-			}
+	for _, s := range t.checked {
+		if v := t.reviewOne(ctx, s, a); !v.Allowed() {
+			return v
+		}
+	}
+	for i := range t.site.release {
+		if v := t.reviewOne(ctx, &t.site.release[i], a); !v.Allowed() {
+			return v
 		}
 	}
 	return gate.Allow()
 }
 
 func (t *trip) reviewOne(ctx context.Context, s *stage, a *gate.Answer) (v gate.Verdict) {
+	if s.review == nil || s.rests(t.x.Began) {
+		return gate.Allow()
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			v = gate.Deny(gate.Internal, "guard.panic", "%s panicked at the answer: %v at %s", s.name, p, origin())
+		}
+		if !v.Allowed() {
+			t.by = s.name
 		}
 	}()
 	return s.review.Review(ctx, t.x, a)
