@@ -5,7 +5,7 @@ package adversary
 const sharedDocument = `
 listen:
   at: ["https://127.0.0.1:0", "http://127.0.0.1:0"]
-  admin: "http://127.0.0.1:0"
+  admin: "http://ADMIN"
   certificates: [{cert: DIR/tls.crt, key: "file:DIR/tls.key"}]
   trusted_proxies: [127.77.0.0/16]
 guards:
@@ -26,6 +26,11 @@ apis:
     contract: behind.yaml
     to: [UPSTREAM/inner/base]
     upstream: {health: {eject_after: 1000}, breaker: {min_requests: 100000}}
+  - name: grpc
+    hosts: [grpc.test]
+    contract: grpc.yaml
+    to: [UPSTREAM]
+    upstream: {protocol: h2c}
   - name: answers
     hosts: [answers.test]
     contract: answers.yaml
@@ -35,7 +40,7 @@ apis:
 
 func sharedFiles() map[string]string {
 	return map[string]string{
-		"shop.yaml": shopContract, "behind.yaml": behindContract, "answers.yaml": answersContract,
+		"shop.yaml": shopContract, "behind.yaml": behindContract, "grpc.yaml": grpcContract, "answers.yaml": answersContract,
 		"keys.json": idp.keySet(), "other.json": other.keySet(),
 	}
 }
@@ -139,6 +144,12 @@ paths:
       responses: {"200": {description: ok}}
   /socket:
     get: {operationId: socket, security: [{token: []}], x-gatehouse-stream: websocket, responses: {"101": {description: ok}}}
+`
+
+const grpcContract = `
+openapi: 3.0.3
+info: {title: grpc, version: "1"}
+paths:
   /shop.Orders/Get:
     post: {operationId: grpcGet, security: [], x-gatehouse-stream: grpc, responses: {"200": {description: ok}}}
 `

@@ -16,10 +16,12 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,9 +45,9 @@ type gateway struct {
 	server  *recorder // behind the shop
 	answers *recorder // behind the API that answers as it is told
 
-	https, http string // host:port
-	log         lines
-	events      *events
+	https, http, admin string // host:port
+	log                lines
+	events             *events
 }
 
 var sources atomic.Uint32
@@ -76,6 +78,9 @@ func startGateway(dir, document string, files map[string]string) (*gateway, erro
 	if g.answers, err = newRecorder(scriptedAnswers()); err != nil {
 		return nil, err
 	}
+	if g.admin, err = freeAddress(); err != nil {
+		return nil, err
+	}
 	if g.roots, err = writeCertificate(dir); err != nil {
 		return nil, err
 	}
@@ -93,7 +98,7 @@ func startGateway(dir, document string, files map[string]string) (*gateway, erro
 
 // write puts the document into its file.
 func (g *gateway) write(document string) error {
-	text := strings.NewReplacer("UPSTREAM", g.server.url(), "ANSWERS", g.answers.url(), "DIR", g.dir).Replace(document)
+	text := strings.NewReplacer("UPSTREAM", g.server.url(), "ANSWERS", g.answers.url(), "DIR", g.dir, "ADMIN", g.admin).Replace(document)
 	return os.WriteFile(filepath.Join(g.dir, "gatehouse.yaml"), []byte(text), 0o600)
 }
 
@@ -181,6 +186,52 @@ func (g *gateway) dial(from string, protocols ...string) (net.Conn, error) {
 		return dialer.Dial("tcp", g.http)
 	}
 	return tls.DialWithDialer(dialer, "tcp", g.https, &tls.Config{RootCAs: g.roots, ServerName: "api.test", NextProtos: protocols})
+}
+
+// freeAddress is an address of loopback on which nobody listens.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// metrics is what the admin address tells.
+func (g *gateway) metrics(t testing.TB) string {
+	t.Helper()
+	response, err := http.Get("http://" + g.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// refusals counts the connections and streams that were refused for a reason before they were requests. The log holds a
+// sample of them, the metrics count each.
+func (g *gateway) refusals(t testing.TB, reason gate.Reason) int {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^gatehouse_\w+\{reason="` + regexp.QuoteMeta(string(reason)) + `"\} (\d+)`).FindStringSubmatch(g.metrics(t))
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+// more waits until more have been refused for a reason than before.
+func (g *gateway) more(t testing.TB, reason gate.Reason, before int) {
+	t.Helper()
+	for began := time.Now(); g.refusals(t, reason) <= before; time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > patience {
+			t.Fatalf("nothing more was refused for %s", reason)
+		}
+	}
 }
 
 // writeCertificate makes a small CA and a certificate of it for the names that the documents serve.
@@ -295,14 +346,6 @@ func (e *events) from(t testing.TB, address string, n int) []gate.Event {
 			t.Fatalf("%d events about %s, want %d", len(e.byAddress[address]), address, n)
 		}
 	}
-}
-
-// nameless counts the events so far that know no address.
-func (e *events) nameless() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_ = e.read() // whoever waits for an event reads again
-	return len(e.byAddress[""])
 }
 
 var eventField = regexp.MustCompile(`\r\nGatehouse-Event: (\w+)\r\n`)
