@@ -26,6 +26,7 @@ SecAction "id:100000,phase:1,pass,nolog,t:none,ctl:forceRequestBodyVariable=On"
 SecRule REQUEST_HEADERS:Content-Type "@rx ^(?:application(?:/soap\+|/)|text/)xml" "id:100001,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=XML"
 SecRule REQUEST_HEADERS:Content-Type "@rx ^application/(?:json|[a-z0-9.-]+[+]json)" "id:100002,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=JSON"
 SecRule REQBODY_ERROR "!@eq 0" "id:100003,phase:2,log,deny,status:400,t:none,msg:'Request body could not be parsed'"
+SecRule ARGUMENTS_LIMIT_REACHED "!@eq 0" "id:100004,phase:2,log,deny,status:400,t:none,msg:'More arguments than the engine takes'"
 Include @crs-setup.conf.example
 SecAction "id:100010,phase:1,pass,nolog,t:none,setvar:tx.early_blocking=0,setvar:tx.enforce_bodyproc_urlencoded=0"
 Include @owasp_crs/*.conf

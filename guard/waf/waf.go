@@ -5,8 +5,11 @@
 package waf
 
 import (
+	"bytes"
 	"context"
+	"encoding/xml"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strconv"
@@ -144,7 +147,7 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	if it := tx.ProcessRequestHeaders(); it != nil {
 		return g.denial(tx, it, x)
 	}
-	if err := feedBody(tx, tree); err != nil {
+	if err := feedBody(tx, x.Operation, tree); err != nil {
 		return gate.Deny(gate.BadRequest, ReasonEngine, "body: %v", err)
 	}
 	it, err := tx.ProcessRequestBody()
@@ -194,6 +197,20 @@ func feedHead(tx transaction, x *gate.Exchange, tree *body.Tree) {
 	for _, p := range x.Params {
 		tx.AddPathRequestArgument(p.Name, p.Value)
 	}
+	if x.Operation.Contract == nil { // no template says which parts of the path are values
+		for i, s := range r.Segments {
+			tx.AddPathRequestArgument("path."+strconv.Itoa(i+1), s)
+		}
+	}
+	if op := x.Operation.Contract; op != nil { // a declared field is a value like any other; the rules look at few fields by themselves
+		for _, p := range op.Parameters {
+			if p.In == "header" {
+				for _, value := range r.Fields.Values(p.Name) {
+					tx.AddGetRequestArgument(p.Name, value)
+				}
+			}
+		}
+	}
 	tx.SetServerName(r.Host)
 	tx.AddRequestHeader("Host", r.Host)
 	for name, values := range r.Fields {
@@ -226,26 +243,76 @@ func cookies(pairs []canon.Pair) string {
 	return strings.Join(list, "; ")
 }
 
-// feedBody hands over the body. Multipart parts go in as arguments and file names, as the strict reader understood them:
-// the engine's own reader would write files to disk and read the boundaries its own way.
-func feedBody(tx transaction, tree *body.Tree) error {
+// feedBody hands over the body as the strict reader understood it: which of the engine's readers sees it follows from the
+// kind, not from a second look at the media type. Multipart parts go in as arguments and file names: the engine's own
+// reader would write files to disk and read the boundaries its own way. Text is one argument, whatever signs it holds.
+// Opaque bytes are not looked into where a contract declares them; without a contract anybody may call anything opaque, so
+// they are read as text.
+func feedBody(tx transaction, op *gate.Operation, tree *body.Tree) error {
+	processor := ""
 	switch tree.Kind {
-	case body.Empty, body.Opaque:
-		return nil
-	case body.Multipart:
-		set(tx.Variables().RequestBodyProcessor(), "")
-		for _, p := range tree.Parts {
-			if p.FileName == "" {
-				tx.AddPostRequestArgument(p.Name, string(p.Data))
-				continue
-			}
-			tx.Variables().Files().Add(p.Name, p.FileName)
-			tx.Variables().FilesNames().Add(p.Name, p.Name)
+	case body.JSON:
+		processor = "JSON"
+	case body.Form:
+		processor = "URLENCODED"
+	case body.XML:
+		processor = "XML"
+		for _, value := range attributes(tree.Raw) {
+			tx.AddPostRequestArgument("xml.attribute", value)
 		}
+	case body.Multipart:
+		feedParts(tx, tree.Parts)
+		return nil
+	case body.Text:
+		processor = "RAW"
+		tx.AddPostRequestArgument("text", string(tree.Raw))
+	case body.Opaque:
+		if op.Contract != nil {
+			return nil
+		}
+		processor = "RAW"
+		tx.AddPostRequestArgument("bytes", string(tree.Raw))
+	default:
 		return nil
 	}
+	set(tx.Variables().RequestBodyProcessor(), processor)
 	_, _, err := tx.WriteRequestBody(tree.Raw)
 	return err
+}
+
+func feedParts(tx transaction, parts []body.Part) {
+	set(tx.Variables().RequestBodyProcessor(), "")
+	for _, p := range parts {
+		if p.FileName == "" {
+			tx.AddPostRequestArgument(p.Name, string(p.Data))
+			continue
+		}
+		tx.Variables().Files().Add(p.Name, p.FileName)
+		tx.Variables().FilesNames().Add(p.Name, p.Name)
+	}
+}
+
+// attributes gives the values of all attributes of an XML document, which the core rule set does not look at: its rules
+// name the text between the tags only. It forgives what the engine's reader forgives; where it cannot go on, all that is
+// left counts as one value.
+func attributes(raw []byte) (values []string) {
+	d := xml.NewDecoder(bytes.NewReader(raw))
+	d.Strict, d.Entity = false, xml.HTMLEntity
+	for {
+		before := d.InputOffset()
+		token, err := d.RawToken()
+		if err == io.EOF {
+			return values
+		}
+		if err != nil {
+			return append(values, string(raw[before:]))
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			for _, a := range e.Attr {
+				values = append(values, a.Value)
+			}
+		}
+	}
 }
 
 func set(v collection.Single, value string) {
@@ -253,6 +320,10 @@ func set(v collection.Single, value string) {
 		s.Set(value)
 	}
 }
+
+// plainName is what the name of an argument looks like. Anything else that stands in its place may be what nobody wants in
+// a log.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_.\[\]:-]{1,80}$`)
 
 // denial names the rules that matched, the place they matched at, and the exception that would admit just that.
 func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange) gate.Verdict {
@@ -266,12 +337,14 @@ func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange)
 		where := ""
 		for _, d := range m.MatchedDatas() {
 			where = strings.ToLower(d.Variable().Name())
-			if d.Key() != "" {
+			if plainName.MatchString(d.Key()) {
 				where += ":" + d.Key()
+			} else if d.Key() != "" {
+				where += ":" + gate.Mask(d.Key())
 			}
 			if first == "" {
 				first, shown = strconv.Itoa(id), gate.Mask(d.Value())
-				if strings.HasPrefix(where, "args") {
+				if strings.HasPrefix(where, "args") && plainName.MatchString(d.Key()) {
 					argument = d.Key()
 				}
 			}

