@@ -5,6 +5,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -273,17 +274,18 @@ func (h *health) err() error {
 
 // appendLines numbers and chains events behind the entry at.
 func appendLines(lines []byte, at Position, events []gate.Event) ([]byte, Position) {
-	for _, e := range events {
+	out := bytes.NewBuffer(lines)
+	encoder := json.NewEncoder(out)
+	for i := range events {
 		at.Seq++
+		e, begin := &events[i], out.Len()
 		e.Schema, e.Seq, e.Prev = gate.EventSchema, at.Seq, at.Hash
-		line, err := json.Marshal(e)
-		if err != nil { // no field of an event can fail to marshal
+		if err := encoder.Encode(e); err != nil { // no field of an event can fail to marshal
 			panic("audit: " + err.Error())
 		}
-		at.Hash = hashOf(line)
-		lines = append(append(lines, line...), '\n')
+		at.Hash = hashOf(out.Bytes()[begin : out.Len()-1])
 	}
-	return lines, at
+	return out.Bytes(), at
 }
 
 func hashOf(line []byte) string {
