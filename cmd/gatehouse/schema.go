@@ -9,9 +9,12 @@ import (
 	"github.com/gatehouse-sec/gatehouse/config"
 )
 
-// manualJSON holds the comments of every section's type; go generate makes it from the source.
+// manualJSON holds the comments of every section's type; go generate makes it from the source, and
+// the pages in docs from it.
 //
 //go:generate go run ../../config/manual/write -o manual.json ../..
+//go:generate sh -c "go run . schema > ../../docs/gatehouse.schema.json"
+//go:generate sh -c "go run . schema --reference > ../../docs/reference.md"
 //go:embed manual.json
 var manualJSON []byte
 

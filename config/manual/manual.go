@@ -3,6 +3,7 @@
 package manual
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -11,6 +12,29 @@ import (
 	"path/filepath"
 	"strings"
 )
+
+// Document gives the comments of every type that stands in the document, as the JSON that the program embeds. Root is the
+// root of the source.
+func Document(root string) ([]byte, error) {
+	var dirs []string
+	for _, f := range []string{"audit", "gate", "guard/*", "guard/identity/*", "listen", "pipeline", "upstream"} {
+		found, err := filepath.Glob(filepath.Join(root, f))
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range found {
+			if info, err := os.Stat(d); err == nil && info.IsDir() {
+				dirs = append(dirs, d)
+			}
+		}
+	}
+	comments, err := Extract(dirs...)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.MarshalIndent(comments, "", "  ")
+	return append(text, '\n'), err
+}
 
 // Extract reads the Go files of directories, without tests, and gives the comment of every struct type and of every
 // exported field that has one: "rate.Config" and "rate.Config.PerAddress". A comment above a field comes before one behind
