@@ -66,6 +66,7 @@ type life struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer // nil when nothing but the client ends it
 	leave  func() bool // nil without a Drain
+	body   func() bool // nil over HTTP/1
 }
 
 // live begins the life of this exchange as a stream.
@@ -83,6 +84,10 @@ func (t *trip) live() *life {
 	}
 	if why != nil {
 		l.timer = time.AfterFunc(until.Sub(now), func() { l.cancel(why) })
+	}
+	if t.r.ProtoMajor == 2 {
+		// net/http does not notice the end of a context while it reads the body that it sends.
+		l.body = context.AfterFunc(l.ctx, t.flow.stopReading)
 	}
 	if d := t.g.tools.Drain; d != nil {
 		l.leave = context.AfterFunc(d.ctx, func() { l.drain(d, op.Stream.Kind) })
@@ -111,6 +116,9 @@ func (l *life) ending() *ending {
 }
 
 func (l *life) end() {
+	if l.body != nil {
+		l.body()
+	}
 	if l.timer != nil {
 		l.timer.Stop()
 	}
@@ -280,7 +288,7 @@ func (t *trip) undeclared(response *http.Response) gate.Verdict {
 // may leave; if not, the denial has left.
 func (t *trip) open(a *gate.Answer) bool {
 	t.outcome = gate.Outcome{Verdict: gate.Allow(), Status: a.Status}
-	removeHop(a.Fields)
+	t.site.removeFields(a.Fields)
 	delete(a.Fields, "Content-Length")
 	t.site.cors.mark(a.Fields, t.x.Request.Fields.Get("Origin"))
 	if v := t.review(t.r.Context(), a); !v.Allowed() {
