@@ -64,6 +64,9 @@ func (t *trip) head(a *gate.Answer) {
 	for name, values := range a.Fields {
 		fields[name] = values
 	}
+	if _, said := fields["Content-Type"]; !said {
+		fields["Content-Type"] = nil // net/http would guess one from the body: a text that begins like a page is no page
+	}
 	t.wrote = true
 	t.w.WriteHeader(a.Status)
 }

@@ -45,14 +45,34 @@ func (t *trip) loadBody(context.Context) (*body.Tree, gate.Verdict) {
 	}
 	limits := t.site.limits.Body()
 	limits.Declared = request.Length
-	tree, refusal := body.Read(kind, params, request.Fields.Get("Content-Encoding"), t.incoming(), limits)
+	from := t.incoming()
+	tee, again := t.watched(from)
+	tree, refusal := body.Read(kind, params, request.Fields.Get("Content-Encoding"), tee, limits)
 	if refusal != nil {
 		if r := t.bodyRefusal(); r != nil {
 			refusal = r
 		}
+		t.flow.body = again()
 		return nil, refused(refusal)
 	}
 	return tree, gate.Allow()
+}
+
+// watched keeps what is read of a body while some guard that reads bodies is in dry run: a body that is refused then goes
+// on, and the server must get all of it. Again gives the body from its beginning, as far as it was kept.
+func (t *trip) watched(from io.ReadCloser) (tee io.Reader, again func() io.ReadCloser) {
+	for _, s := range t.plan.admit {
+		if s.body != nil && s.watches(t.x.Began) {
+			seen := &bytes.Buffer{}
+			return io.TeeReader(from, seen), func() io.ReadCloser {
+				return struct {
+					io.Reader
+					io.Closer
+				}{io.MultiReader(seen, from), from}
+			}
+		}
+	}
+	return from, func() io.ReadCloser { return from }
 }
 
 // bodyRefusal is what the wire refused of a body whose head it had handed on.
@@ -180,6 +200,10 @@ func (t *trip) fields() http.Header {
 	h.Set("X-Forwarded-Proto", in.Scheme)
 	h.Set("X-Forwarded-Host", hostPort(in))
 	h.Set("Traceparent", t.trace().next())
+	if !t.x.Source.Trusted { // what belongs to a trace that is not continued
+		h.Del("Tracestate")
+		h.Del("Baggage")
+	}
 	t.site.names.Write(h, t.x.Principal(), t.x.ID)
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // net/http must not invent one
@@ -269,7 +293,7 @@ func (t *trip) release(a *gate.Answer, response *http.Response) {
 			return
 		}
 	}
-	removeHop(a.Fields)
+	t.site.removeFields(a.Fields)
 	t.site.cors.mark(a.Fields, t.x.Request.Fields.Get("Origin"))
 	if v := t.review(t.r.Context(), a); !v.Allowed() {
 		t.refuse(v)
@@ -314,8 +338,9 @@ func (t *trip) copy(response *http.Response) {
 // buffers are shared by all answers.
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// removeHop removes the fields that belong to the connection to the server, and those in which only the gateway has a say.
-func removeHop(h http.Header) {
+// removeFields removes the fields that belong to the connection to the server, and those in which only the gateway has a
+// say: whose scripts may read, who called, and under which address else the API is reached.
+func (s *site) removeFields(h http.Header) {
 	for _, list := range h["Connection"] {
 		for _, name := range strings.Split(list, ",") {
 			h.Del(strings.TrimSpace(name))
@@ -329,6 +354,9 @@ func removeHop(h http.Header) {
 			delete(h, name)
 		}
 	}
+	for _, name := range s.names.All() {
+		delete(h, name)
+	}
 }
 
-var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var hopByHop = []string{"Alt-Svc", "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
