@@ -2,9 +2,11 @@ package adversary
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,6 +28,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := lookAtSources(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	binary = filepath.Join(dir, "gatehouse")
 	build := exec.Command("go", "build", "-o", binary, "../cmd/gatehouse")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
@@ -40,6 +46,18 @@ func run(m *testing.M) int {
 	}
 	defer shared.stop()
 	return m.Run()
+}
+
+// lookAtSources looks at every source file of the program, so that go test does not take an earlier result for one about
+// this program: it knows which files a test looks at, but not what a test builds.
+func lookAtSources() error {
+	return filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") && d.Name() != "go.sum" {
+			return err
+		}
+		_, err = os.Stat(name)
+		return err
+	})
 }
 
 // canary is a secret that must turn up nowhere.

@@ -147,15 +147,14 @@ func startNginx(t *testing.T, block, address string) string {
 	if err := os.WriteFile(config, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, address, exec.Command(tool(t, "nginx", "nginx-light"), "-c", config, "-p", dir))
+	start(t, address, exec.Command(tool(t, "nginx", "nginx-light"), "-c", config, "-p", dir), new(lines))
 	return dir
 }
 
 // start runs a server until the test ends, and waits until it listens.
-func start(t *testing.T, address string, c *exec.Cmd) {
+func start(t *testing.T, address string, c *exec.Cmd, log *lines) {
 	t.Helper()
-	var log lines
-	c.Stdout, c.Stderr = &log, &log
+	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
