@@ -89,7 +89,7 @@ func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
 	clock := func() time.Time { return n.now() }
 	n.written.incidents.most = incidentsWritten
 	n.written.stdout = os.Stdout
-	n.kept.counters = memory.NewCounters(counted, clock)
+	n.kept.counters = memory.NewCounters(counted, steady())
 	n.kept.keys = keys.NewSource(clock, keys.System(), n.keysFetched())
 	n.kept.verified = bearer.NewCache(0)
 	n.kept.rules = rules
@@ -100,6 +100,13 @@ func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
 	})
 	n.families()
 	return n
+}
+
+// steady is a clock that nobody can set: it counts from now on. What is counted lives no longer than the process, and a
+// clock that is set back an hour must not shut callers out for that hour (row K5).
+func steady() func() time.Time {
+	start := time.Now()
+	return func() time.Time { return start.Add(time.Since(start)) }
 }
 
 // keysFetched logs and records when an issuer's keys cannot be had, and when they can again.

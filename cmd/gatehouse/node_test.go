@@ -36,6 +36,7 @@ type house struct {
 	log    *growing
 	token  string // of ann, a customer
 	client *http.Client
+	offset atomic.Int64 // by which the node's clock was set, in nanoseconds
 	cancel context.CancelFunc
 	done   chan error
 	ended  bool
@@ -94,6 +95,7 @@ func prepared(t testing.TB, document string, files map[string]string) *house {
 	}
 	r.write("gatehouse.yaml", document)
 	r.node = newNode(filepath.Join(r.dir, "state"), slog.New(slog.NewTextHandler(r.log, nil)), crs())
+	r.node.now = func() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) }
 	issuer, err := dev.Open(r.node.state, random())
 	if err != nil {
 		t.Fatal(err)
