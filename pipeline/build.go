@@ -261,12 +261,15 @@ func contractMistakes(m *mistake.List, err error) {
 // operations fills in the API's operations from contract and document.
 func operations(c APIConfig, api *gate.API, m *mistake.List) {
 	said := func(op *openapi.Operation) (OperationConfig, string) {
-		for _, key := range []string{op.ID, op.Method + " " + op.Template} {
-			if s, ok := c.Operations[key]; ok {
-				return s, "operations." + key
+		other := op.Method + " " + op.Template
+		s, byID := c.Operations[op.ID]
+		if o, ok := c.Operations[other]; ok && other != op.ID {
+			if byID { // one of the two would be silently off
+				m.Add("operations."+other, "", "%s is the same operation, named a second time: write one entry", op.ID)
 			}
+			return o, "operations." + other
 		}
-		return OperationConfig{}, "operations." + op.ID
+		return s, "operations." + op.ID
 	}
 	switch {
 	case len(c.GRPC.Methods) > 0:
@@ -364,7 +367,11 @@ func (g *Gateway) place(s *site, m *mistake.List) {
 	for _, h := range s.api.Hosts {
 		g.hosts[h] = put(g.hosts[h], h)
 	}
-	g.canon.Managed = append(g.canon.Managed, s.names.All()...)
+	for _, name := range s.names.All() { // once each: every field of every request is compared with all of them
+		if !slices.Contains(g.canon.Managed, name) {
+			g.canon.Managed = append(g.canon.Managed, name)
+		}
+	}
 }
 
 // stages builds the guards of one phase for one API; i is -1 for requests to no API.

@@ -40,12 +40,27 @@ func (c CORS) check() error {
 			m.Add(place, "https://shop.example", "%q is no web origin: scheme and host in lower case, a port if needed, nothing after it", o)
 		}
 	}
-	for i, f := range c.Fields {
-		if f == "*" {
-			m.Add(fmt.Sprintf("fields[%d]", i), "X-Request-Id", "every field cannot be allowed: list them")
+	checkNames(&m, "fields", c.Fields)
+	checkNames(&m, "expose", c.Expose)
+	return m.Err()
+}
+
+// checkNames refuses what is no name of a field, "*" too: with credentials it means nothing, without them it means all.
+func checkNames(m *mistake.List, key string, names []string) {
+	for i, name := range names {
+		place := fmt.Sprintf("%s[%d]", key, i)
+		switch {
+		case name == "*":
+			m.Add(place, "X-Request-Id", "every field cannot be allowed: list them")
+		case name == "" || strings.ContainsFunc(name, notInName):
+			m.Add(place, "X-Request-Id", "%q is no name of a field", name)
 		}
 	}
-	return m.Err()
+}
+
+// notInName: letters, digits and hyphens are all that a field needs in its name (RFC 9110 section 5.1 admits more).
+func notInName(r rune) bool {
+	return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 // admits tells whether scripts of the origin may read answers.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +56,9 @@ func answered(h http.Header, body string) *http.Response {
 func (r *rig) Record(e gate.Event) error { r.events = append(r.events, e); return nil }
 func (r *rig) Err() error                { return r.broken }
 
+// rules are compiled once for all tests.
+var rules = sync.OnceValue(waf.Load)
+
 // serving makes a rig of a document and the contracts it names.
 func serving(t *testing.T, document string, contracts map[string]string) *rig {
 	t.Helper()
@@ -79,7 +83,7 @@ func serve(t *testing.T, document string, contracts map[string]string) (*rig, er
 		Now: now, NewID: func(time.Time) string { return "01ID" },
 		ReadFile: func(file string) ([]byte, error) { return []byte(contracts[file]), nil },
 		Senders:  func(string, upstream.Config, []string) (Sender, error) { return r, nil },
-		Counters: memory.NewCounters(100, now), Rules: waf.Load(), Recorder: r,
+		Counters: memory.NewCounters(100, now), Rules: rules(), Recorder: r,
 		Identity: identity.Tools{Now: now, Keys: source, Verified: bearer.NewCache(0)},
 	})
 	return r, err

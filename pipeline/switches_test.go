@@ -14,7 +14,6 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
-	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/store/memory"
 	"github.com/gatehouse-sec/gatehouse/upstream"
 )
@@ -75,7 +74,7 @@ func build(t *testing.T, guards string) (*Gateway, error) {
 	return Build(d, Tools{
 		Now: now, ReadFile: func(string) ([]byte, error) { return []byte(switchContract), nil },
 		Senders:  func(string, upstream.Config, []string) (Sender, error) { return nil, nil },
-		Counters: memory.NewCounters(100, now), Rules: waf.Load(),
+		Counters: memory.NewCounters(100, now), Rules: rules(),
 		Identity: identity.Tools{Now: now, Keys: source, Verified: bearer.NewCache(0)},
 	})
 }
