@@ -107,7 +107,8 @@ func declared(op *openapi.Operation, in, name string) *openapi.Parameter {
 // secretNames are parts of names whose values nobody wants in a log.
 var secretNames = []string{"token", "secret", "passw", "pwd", "apikey", "api_key", "api-key", "auth", "session", "credential", "signature", "otp", "pin", "code", "jwt", "assertion", "key"}
 
-// looksSecret judges a value by the name it goes by, and by its form: a JWT, or a long run of random letters.
+// looksSecret judges a value by the name it goes by, and by its form: a JWT, or anywhere in it a long run of letters and
+// digits. An identifier in the usual groups of a UUID is none.
 func looksSecret(p canon.Pair) bool {
 	name := strings.ToLower(p.Name)
 	for _, s := range secretNames {
@@ -115,8 +116,26 @@ func looksSecret(p canon.Pair) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(p.Value, "eyJ") || len(p.Value) >= 32 && !strings.ContainsAny(p.Value, " -/:,.")
+	if strings.Contains(p.Value, "eyJ") {
+		return true
+	}
+	run := 0
+	for _, c := range []byte(p.Value) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '+', c >= 0x80:
+			run++
+		default:
+			run = 0
+		}
+		if run == secretRun {
+			return true
+		}
+	}
+	return false
 }
+
+// secretRun is how long a run of letters and digits may be that is no key: 128 bits in hexadecimal digits are one.
+const secretRun = 32
 
 // cut bounds a client's text, with a mark where it was cut.
 func cut(s string) string {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
@@ -72,10 +74,10 @@ func (t *trip) end() {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			defer panic(http.ErrAbortHandler)
 		} else if t.wrote {
-			t.recordBroken("gateway.panic", fmt.Sprintf("panic: %v", p))
+			t.recordBroken("gateway.panic", "panic: "+panicked(p))
 			defer panic(http.ErrAbortHandler)
 		} else {
-			t.refuse(gate.Deny(gate.Internal, "gateway.panic", "panic: %v at %s", p, origin()))
+			t.refuse(gate.Deny(gate.Internal, "gateway.panic", "panic: %s at %s", panicked(p), origin()))
 		}
 	}
 	for _, s := range t.checked {
@@ -86,7 +88,7 @@ func (t *trip) end() {
 func (t *trip) settle(s *stage) {
 	defer func() {
 		if p := recover(); p != nil {
-			t.g.system("guard.panic", fmt.Sprintf("%s panicked while settling %s: %v", s.name, t.x.ID, p))
+			t.g.system("guard.panic", fmt.Sprintf("%s panicked while settling %s: %s", s.name, t.x.ID, panicked(p)))
 		}
 	}()
 	if s.settle != nil {
@@ -224,7 +226,7 @@ func (t *trip) ask(stages []stage) gate.Verdict {
 func (t *trip) check(s *stage) (v gate.Verdict) {
 	defer func() {
 		if p := recover(); p != nil {
-			v = gate.Deny(gate.Internal, "guard.panic", "%s panicked: %v at %s", s.name, p, origin())
+			v = gate.Deny(gate.Internal, "guard.panic", "%s panicked: %s at %s", s.name, panicked(p), origin())
 		}
 		if !v.Allowed() && v.Code == "" {
 			v = gate.Deny(gate.Internal, "guard.silent", "%s neither allowed nor denied", s.name)
@@ -234,23 +236,31 @@ func (t *trip) check(s *stage) (v gate.Verdict) {
 	return s.check.Check(t.r.Context(), t.x)
 }
 
-// origin names the place of a panic, without its arguments, which may be secret.
+// panicked tells what was panicked with. Go's own errors name types and numbers; anything else may repeat what a client
+// sent, so that its type must do, with the place (row K1).
+func panicked(p any) string {
+	if err, ok := p.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a %T", p)
+}
+
+// origin names the place of a panic: function, file and line, never an argument, which may be secret.
 func origin() string {
-	lines := 0
-	stack := debug.Stack()
-	for i, b := range stack {
-		if b == '\n' {
-			lines++
+	var counters [64]uintptr
+	frames := runtime.CallersFrames(counters[:runtime.Callers(2, counters[:])])
+	for panicking := false; ; {
+		f, more := frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			panicking = true
+		case panicking && !strings.HasPrefix(f.Function, "runtime."):
+			return fmt.Sprintf("%s (%s:%d)", f.Function, filepath.Base(f.File), f.Line)
 		}
-		if lines == 9 {
-			for j := i + 1; j < len(stack); j++ {
-				if stack[j] == '\n' {
-					return string(stack[i+1 : j])
-				}
-			}
+		if !more {
+			return "unknown place"
 		}
 	}
-	return "unknown place"
 }
 
 // review lets the guards that look at answers have their word.
@@ -274,7 +284,7 @@ func (t *trip) reviewOne(ctx context.Context, s *stage, a *gate.Answer) (v gate.
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			v = gate.Deny(gate.Internal, "guard.panic", "%s panicked at the answer: %v at %s", s.name, p, origin())
+			v = gate.Deny(gate.Internal, "guard.panic", "%s panicked at the answer: %s at %s", s.name, panicked(p), origin())
 		}
 		if !v.Allowed() {
 			t.by = s.name

@@ -97,6 +97,7 @@ type story struct {
 	tokens map[string]string
 	done   chan error
 	cancel context.CancelFunc
+	logged bytes.Buffer // what the process says of itself; read it after end
 }
 
 func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
@@ -113,8 +114,7 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	if !strings.Contains(text, "listen:") {
 		text = "listen: {at: [\"http://127.0.0.1:0\"], admin: \"http://127.0.0.1:0\"}\n" + text
 	}
-	var logged bytes.Buffer
-	s.node = newNode(filepath.Join(s.dir, "state"), slog.New(slog.NewTextHandler(&logged, nil)), rules)
+	s.node = newNode(filepath.Join(s.dir, "state"), slog.New(slog.NewTextHandler(&s.logged, nil)), rules)
 	issuer, err := dev.Open(s.node.state, random())
 	if err != nil {
 		t.Fatal(err)
