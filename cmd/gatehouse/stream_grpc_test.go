@@ -161,6 +161,7 @@ func TestGRPCDenials(t *testing.T) {
 	_, nobody := r.dial(0)
 	large := make([]byte, 100<<10+1)
 	small := []byte("x")
+	var want []string
 	for _, k := range []struct {
 		name, method string
 		ctx          context.Context
@@ -172,9 +173,9 @@ func TestGRPCDenials(t *testing.T) {
 		{"no role", "/shop.v1.Orders/Admin", ctx, small, codes.PermissionDenied, "access.role"},
 		{"D12 not declared", "/shop.v1.Orders/Delete", ctx, small, codes.Unimplemented, "match.operation"},
 		{"D12 another case", "/shop.v1.orders/Echo", ctx, small, codes.Unimplemented, "match.operation"},
-		{"D12 trailing slash", "/shop.v1.Orders/Echo/", ctx, small, codes.Unimplemented, ""},
-		{"D12 two slashes", "//shop.v1.Orders/Echo", ctx, small, codes.InvalidArgument, ""},
-		{"D12 escaped", "/shop.v1.Orders%2FEcho", ctx, small, codes.InvalidArgument, ""},
+		{"D12 trailing slash", "/shop.v1.Orders/Echo/", ctx, small, codes.Unimplemented, "match.operation"},
+		{"D12 two slashes", "//shop.v1.Orders/Echo", ctx, small, codes.InvalidArgument, "path.empty_segment"},
+		{"D12 escaped", "/shop.v1.Orders%2FEcho", ctx, small, codes.InvalidArgument, "path.encoded_slash"},
 		{"message too large", "/shop.v1.Orders/Echo", ctx, large, codes.ResourceExhausted, "stream.message"},
 		{"answer too large", "/shop.v1.Orders/Large", ctx, small, codes.ResourceExhausted, "stream.message"},
 	} {
@@ -183,8 +184,7 @@ func TestGRPCDenials(t *testing.T) {
 		if status.Code(err) != k.code {
 			t.Errorf("%s: %v, want %s", k.name, err, k.code)
 		}
-		r.rest()
-		_ = k.reason
+		want = append(want, string(k.reason))
 	}
 	// A14: a path that is no path never becomes a method.
 	request, _ := http.NewRequest("POST", "https://"+r.secure, strings.NewReader(""))
@@ -200,11 +200,13 @@ func TestGRPCDenials(t *testing.T) {
 		client      *http.Client
 		base        string
 		status      int
+		reason      string
 	}{
-		{"plain request over HTTP/2", "application/json", r.two(), "https://" + r.secure, 415},
-		{"gRPC-Web", "application/grpc-web", r.two(), "https://" + r.secure, 415},
-		{"gRPC over HTTP/1.1", "application/grpc", http.DefaultClient, "http://" + r.plain, 505},
+		{"plain request over HTTP/2", "application/json", r.two(), "https://" + r.secure, 415, "stream.media_type"},
+		{"gRPC-Web", "application/grpc-web", r.two(), "https://" + r.secure, 415, "stream.media_type"},
+		{"gRPC over HTTP/1.1", "application/grpc", http.DefaultClient, "http://" + r.plain, 505, "stream.version"},
 	} {
+		want = append(want, k.reason)
 		request, _ := http.NewRequest("POST", k.base+"/shop.v1.Orders/Echo", strings.NewReader(""))
 		request.Header = r.bearer(time.Minute)
 		request.Header.Set("Content-Type", k.media)
@@ -217,6 +219,16 @@ func TestGRPCDenials(t *testing.T) {
 		if response.StatusCode != k.status {
 			t.Errorf("%s: %d", k.name, response.StatusCode)
 		}
+	}
+	r.rest()
+	var got []string
+	for _, e := range r.end() {
+		if e.Decision.Verdict == "deny" && e.Kind != gate.KindConnection {
+			got = append(got, string(e.Decision.Reason))
+		}
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("denied for\n%s, want\n%s", got, want)
 	}
 }
 

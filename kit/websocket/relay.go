@@ -59,7 +59,8 @@ type relay struct {
 	server io.ReadWriteCloser
 	began  time.Time
 	active atomic.Int64  // when something came last, in nanoseconds since began
-	told   chan struct{} // closed when nothing comes from the server any more
+	ends   [2]*pump      // from the client, from the server
+	silent chan struct{} // closed when nothing comes from the server any more
 
 	mu     sync.Mutex // guards the following
 	over   bool       // nothing more may pass: the end is decided
@@ -73,9 +74,10 @@ type relay struct {
 // takes the message for what it is, an incomplete one. Relay closes the server's side. It leaves the client's to its caller,
 // who may have to write down the result before the client can know of it.
 func Relay(client net.Conn, server io.ReadWriteCloser, end <-chan End, cfg Config) Result {
-	r := &relay{cfg: cfg.withDefaults(), client: client, server: server, began: time.Now(), told: make(chan struct{}), wake: make(chan struct{})}
+	r := &relay{cfg: cfg.withDefaults(), client: client, server: server, began: time.Now(), silent: make(chan struct{}), wake: make(chan struct{})}
 	up := &pump{relay: r, by: Client, parser: NewParser(Client, r.cfg.FromClient), from: client, to: server}
 	down := &pump{relay: r, by: Server, parser: NewParser(Server, r.cfg.FromServer), from: server, to: client}
+	r.ends = [2]*pump{up, down}
 	var pumps sync.WaitGroup
 	pumps.Go(up.run)
 	pumps.Go(down.run)
@@ -109,7 +111,8 @@ func (r *relay) watch(end <-chan End) {
 	}
 }
 
-// finish decides the end, once: the first to say so is right. It wakes both pumps, which then tell the ends.
+// finish decides the end, once: the first to say so is right. It wakes the pump that reads the client, which then tells both
+// ends, and wakes the other by closing the server.
 func (r *relay) finish(e End, result Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +125,7 @@ func (r *relay) finish(e End, result Result) {
 	}
 	close(r.wake)
 	now := time.Now()
-	_ = r.client.SetReadDeadline(now) // wakes the pump that reads the client; it closes the server, and that wakes the other
+	_ = r.client.SetReadDeadline(now)
 	_ = r.client.SetWriteDeadline(now.Add(r.cfg.Answer))
 	time.AfterFunc(r.cfg.Answer, func() { _ = r.server.Close() }) // for a pump that hangs, writing to the server
 }
@@ -155,35 +158,48 @@ type pump struct {
 	buffer [16 << 10]byte
 	held   int  // bytes at the beginning of buffer that have not passed: a head that is not complete, or what came too late
 	broken bool // the end has broken a rule: what follows is not understood
-	cut    bool // a write has failed: the receiving end stands somewhere in a frame
 	tally  Tally
+
+	mu   sync.Mutex // guards what is written to the receiving end
+	cut  bool       // a write has failed: the receiving end stands somewhere in a frame
+	told bool       // the receiving end has got our Close frame: nothing may follow
 }
 
-// run passes frames on until the end, and then tells the receiving end. The pump that reads the client closes the server.
+// run passes frames on until the end. The pump that reads the client, which can be woken without closing anything, then tells
+// both ends and closes the server.
 func (p *pump) run() {
 	p.pass()
 	p.tally = p.parser.Tally()
-	if p.by == Client {
-		select {
-		case <-p.wake:
-		case <-p.told:
-		}
-	}
-	notice, _ := p.ending()
-	if _, said := p.parser.Ended(); notice.Code != 0 && !said && !p.cut && p.parser.Between() {
-		if p.broken {
-			notice = End{Code: GoingAway} // the receiving end has done nothing wrong
-		}
-		_, _ = p.to.Write(closeFrame(notice, p.by == Client, p.cfg.Rand)) // an end that is gone needs no notice
-	}
 	if p.by == Server {
-		close(p.told)
+		close(p.silent)
 		return
 	}
-	if notice.Code != 0 {
+	select {
+	case <-p.wake:
+	case <-p.silent:
+	}
+	if notice, _ := p.ending(); notice.Code != 0 {
+		_ = p.client.SetWriteDeadline(time.Now().Add(p.cfg.Answer))
+		for _, one := range p.ends {
+			one.tell(notice)
+		}
 		p.await()
 	}
 	_ = p.server.Close()
+}
+
+// tell writes a Close frame to the receiving end, if it stands between two frames.
+func (p *pump) tell(notice End) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, said := p.parser.Ended(); said || p.cut || !p.parser.Between() {
+		return
+	}
+	if p.broken {
+		notice = End{Code: GoingAway} // the receiving end has done nothing wrong
+	}
+	p.told = true
+	_, _ = p.to.Write(closeFrame(notice, p.by == Client, p.cfg.Rand)) // an end that is gone needs no notice
 }
 
 // pass reads, looks and writes.
@@ -213,6 +229,11 @@ func (p *pump) pass() {
 
 // step lets pass what may. It tells whether anything may follow.
 func (p *pump) step() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.told {
+		return false
+	}
 	size, violation := p.parser.Advance(p.buffer[:p.held])
 	_, err := p.to.Write(p.buffer[:size])
 	p.held = copy(p.buffer[:], p.buffer[size:p.held])
