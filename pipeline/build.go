@@ -40,7 +40,7 @@ type Recorder interface {
 type Tools struct {
 	Now      func() time.Time
 	NewID    func(time.Time) string                                                  // ids of events
-	ReadFile func(path string) ([]byte, error)                                       // contracts, relative to the working directory
+	ReadFile func(contract, path string) ([]byte, error)                             // a contract, or what it refers to, which lies in its folder; relative to the working directory
 	Senders  func(api string, cfg upstream.Config, targets []string) (Sender, error) // found again by what made them
 	Counters rate.Counters                                                           //
 	Identity identity.Tools                                                          //
@@ -228,7 +228,7 @@ func (g *Gateway) apiOf(d *config.Document, c APIConfig, m *mistake.List) *gate.
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(filepath.Dir(d.File), file)
 		}
-		contract, err := openapi.Load(file, g.tools.ReadFile)
+		contract, err := openapi.Load(file, func(path string) ([]byte, error) { return g.tools.ReadFile(file, path) })
 		if err != nil {
 			contractMistakes(m, err)
 			break

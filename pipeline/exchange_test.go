@@ -81,7 +81,7 @@ func serve(t *testing.T, document string, contracts map[string]string) (*rig, er
 	t.Cleanup(source.Close)
 	r.Gateway, err = Build(d, Tools{
 		Now: now, NewID: func(time.Time) string { return "01ID" },
-		ReadFile: func(file string) ([]byte, error) { return []byte(contracts[file]), nil },
+		ReadFile: func(_, file string) ([]byte, error) { return []byte(contracts[file]), nil },
 		Senders:  func(string, upstream.Config, []string) (Sender, error) { return r, nil },
 		Counters: memory.NewCounters(100, now), Rules: rules(), Recorder: r,
 		Identity: identity.Tools{Now: now, Keys: source, Verified: bearer.NewCache(0)},

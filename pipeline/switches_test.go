@@ -72,7 +72,7 @@ func build(t *testing.T, guards string) (*Gateway, error) {
 	source := keys.NewSource(now, keys.System(), nil)
 	t.Cleanup(source.Close)
 	return Build(d, Tools{
-		Now: now, ReadFile: func(string) ([]byte, error) { return []byte(switchContract), nil },
+		Now: now, ReadFile: func(string, string) ([]byte, error) { return []byte(switchContract), nil },
 		Senders:  func(string, upstream.Config, []string) (Sender, error) { return nil, nil },
 		Counters: memory.NewCounters(100, now), Rules: rules(),
 		Identity: identity.Tools{Now: now, Keys: source, Verified: bearer.NewCache(0)},

@@ -210,9 +210,9 @@ func (n *node) tools(l *loaded) pipeline.Tools {
 		Now: clock, NewID: newID, Recorder: n, Counters: n.kept.counters, Rules: n.kept.rules,
 		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow", Drain: n.kept.streams,
 		Identity: identity.Tools{Now: clock, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(l.document), Dev: n.kept.dev},
-		ReadFile: func(path string) ([]byte, error) {
+		ReadFile: func(contract, path string) ([]byte, error) {
 			l.seen.add(path)
-			return os.ReadFile(path)
+			return readContract(contract, path)
 		},
 	}
 }
