@@ -65,17 +65,26 @@ func proxySource() string {
 	return fmt.Sprintf("127.77.%d.%d", n>>8&255, n&255)
 }
 
-// startGateway writes document and files, with UPSTREAM, ANSWERS and DIR filled in, and serves by it.
+// startGateway prepares a gateway and serves by its document.
 func startGateway(dir, document string, files map[string]string) (*gateway, error) {
+	g, err := prepareGateway(dir, document, files)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.start()
+}
+
+// prepareGateway writes document and files, with UPSTREAM, ANSWERS, ADMIN and DIR filled in, and starts the servers behind.
+func prepareGateway(dir, document string, files map[string]string) (*gateway, error) {
 	g := &gateway{dir: dir, exited: make(chan error, 1)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	var err error
-	if g.server, err = newRecorder(nil); err != nil {
+	if g.server, err = newRecorder(nil, nil); err != nil {
 		return nil, err
 	}
-	if g.answers, err = newRecorder(scriptedAnswers()); err != nil {
+	if g.answers, err = newRecorder(scriptedAnswers(), specialAnswers()); err != nil {
 		return nil, err
 	}
 	if g.admin, err = freeAddress(); err != nil {
@@ -93,7 +102,7 @@ func startGateway(dir, document string, files map[string]string) (*gateway, erro
 		return nil, err
 	}
 	g.events = &events{directory: filepath.Join(dir, "data", "gatehouse", "events"), byID: map[string]gate.Event{}, byAddress: map[string][]gate.Event{}}
-	return g, g.start()
+	return g, nil
 }
 
 // write puts the document into its file.
@@ -104,8 +113,10 @@ func (g *gateway) write(document string) error {
 
 var served = regexp.MustCompile(`msg=serving .*addresses="?\[([^\]]*)\]`)
 
-func (g *gateway) start() error {
-	g.process = exec.Command(binary, "serve", "--config", filepath.Join(g.dir, "gatehouse.yaml"))
+// start runs the program, behind the words of under if there are any, until it serves.
+func (g *gateway) start(under ...string) error {
+	words := append(under, binary, "serve", "--config", filepath.Join(g.dir, "gatehouse.yaml"))
+	g.process = exec.Command(words[0], words[1:]...)
 	g.process.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(g.dir, "data"), "CANARY_KEY="+canary)
 	g.process.Stderr = &g.log
 	if err := g.process.Start(); err != nil {

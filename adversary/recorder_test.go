@@ -18,7 +18,8 @@ import (
 // reader, but only to answer; what it reports are the bytes.
 type recorder struct {
 	listener net.Listener
-	answer   func(path string) string // raw bytes of the answer; "" is 200 and {}
+	answers  map[string]string         // raw bytes of the answer, by path; none is 200 and {}, and /echo-x says its name
+	special  map[string]func(net.Conn) // answers that are more than bytes; called when the head is read
 
 	mu       sync.Mutex
 	total    int64    // bytes of all connections
@@ -26,12 +27,12 @@ type recorder struct {
 	broken   []string // bytes of connections that ended within a request
 }
 
-func newRecorder(answers map[string]string) (*recorder, error) {
+func newRecorder(answers map[string]string, special map[string]func(net.Conn)) (*recorder, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	r := &recorder{listener: listener, answer: func(path string) string { return answers[path] }}
+	r := &recorder{listener: listener, answers: answers, special: special}
 	go func() {
 		for {
 			c, err := listener.Accept()
@@ -61,6 +62,9 @@ func (r *recorder) serve(c net.Conn) {
 	reader := bufio.NewReaderSize(io.TeeReader(c, io.MultiWriter(&seen, r)), 64<<10)
 	for {
 		request, err := http.ReadRequest(reader)
+		if err == nil && r.special[request.URL.Path] != nil {
+			r.special[request.URL.Path](c)
+		}
 		if err == nil {
 			_, err = io.Copy(io.Discard, request.Body)
 		}
@@ -77,7 +81,14 @@ func (r *recorder) serve(c net.Conn) {
 		r.requests = append(r.requests, string(seen.Bytes()[:size]))
 		r.mu.Unlock()
 		seen.Next(size)
-		if answer := r.answer(request.URL.Path); answer != "" {
+		if r.special[request.URL.Path] != nil {
+			continue // has answered
+		}
+		if strings.HasPrefix(request.URL.Path, "/echo-") {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(request.URL.Path), request.URL.Path)
+			continue
+		}
+		if answer := r.answers[request.URL.Path]; answer != "" {
 			_ = c.SetWriteDeadline(time.Now().Add(patience))
 			_, _ = io.WriteString(c, answer)
 			if strings.Contains(answer, "Connection: close") || !strings.HasPrefix(answer, "HTTP/1.1 ") {
