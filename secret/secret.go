@@ -76,27 +76,28 @@ func (r Ref) Resolve() (Value, error) {
 	return Value{}, errors.New("no reference to a secret is given")
 }
 
-// Value is a secret held in memory. The zero Value is no secret: Reveal panics on it.
-type Value struct{ bytes []byte }
+// Value is a secret held in memory. The zero Value is no secret: Reveal panics on it. The bytes lie behind a function, of
+// which fmt prints the address at most: it asks no method of a Value in an unexported field, and follows pointers.
+type Value struct{ bytes func() []byte }
 
 // New makes a value of data, read from the named source. Empty data is refused.
 func New(data []byte, source string) (Value, error) {
 	if len(data) == 0 {
 		return Value{}, fmt.Errorf("secret %s is empty", source)
 	}
-	return Value{bytes: data}, nil
+	return Value{bytes: func() []byte { return data }}, nil
 }
 
 // Reveal gives the bytes for immediate use; the caller neither keeps nor changes them.
 func (v Value) Reveal() []byte {
-	if len(v.bytes) == 0 {
+	if v.IsZero() {
 		panic("secret: reveal of a value that was never resolved")
 	}
-	return v.bytes
+	return v.bytes()
 }
 
 // IsZero tells that there is no secret.
-func (v Value) IsZero() bool { return len(v.bytes) == 0 }
+func (v Value) IsZero() bool { return v.bytes == nil }
 
 // String, GoString, Format, MarshalText, MarshalJSON and LogValue all say [secret].
 func (Value) String() string               { return mask }
