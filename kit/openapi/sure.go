@@ -79,7 +79,6 @@ const (
 	manyProperties = 8       // from where on a map is faster than a look at each
 	sureSteps      = 64      // for each node of a body, before the library is left to decide
 	sureMost       = 500_000 // for the whole body: some milliseconds
-	mostMarks      = 64      // members of an object of which it is remembered who looked at them
 )
 
 // sureJudge is one body being judged.
@@ -103,6 +102,7 @@ func (s *sure) isSure(nodes []body.Node) bool {
 }
 
 // holds judges the value at a node. The members that a schema has looked at are marked in seen, when somebody around asks.
+// There is room for 64: what comes later counts as not looked at.
 func (j *sureJudge) holds(s *sure, at int, seen *uint64) bool {
 	if j.left--; s.never || j.left < 0 {
 		return false
@@ -114,9 +114,6 @@ func (j *sureJudge) holds(s *sure, at int, seen *uint64) bool {
 	var own uint64
 	mine := seen
 	if s.parts.unevaluated != nil && n.Kind == body.Object {
-		if n.Size > mostMarks {
-			return false
-		}
 		mine = &own
 	}
 	if !j.own(s, at, mine) || !j.parts(&s.parts, at, mine) {

@@ -127,6 +127,7 @@ var sureCases = []struct{ schema, sure, left, wrong string }{
 	{`{"allOf":[{"properties":{"a":true}}],"properties":{"b":true},"unevaluatedProperties":false}`, `{} {"a":1} {"b":1,"a":2}`, ``, `{"c":1} {"a":1,"c":1}`},
 	{`{"allOf":[{"properties":{"a":true}}],"unevaluatedProperties":{"type":"integer"}}`, `{"a":"x","b":1}`, ``, `{"b":"x"}`},
 	{`{"anyOf":[{"properties":{"a":{"type":"integer"}},"required":["a"]},{"properties":{"b":true}}],"unevaluatedProperties":false}`, `{"a":1} {"b":1}`, `{"b":1,"a":1}`, `{"c":1} {"a":"x"}`},
+	{`{"anyOf":[{"properties":{"a":true},"required":["z"]},{"properties":{"b":true}}],"unevaluatedProperties":false}`, `{"b":1}`, ``, `{"a":1,"b":1}`},
 	{`{"allOf":[{"properties":{"a":true},"unevaluatedProperties":true}],"unevaluatedProperties":false}`, `{"c":1}`, ``, ``},
 	{`{"allOf":[{"properties":{"a":true},"additionalProperties":true}],"unevaluatedProperties":false}`, `{"c":1}`, ``, ``},
 	{`{"properties":{"a":{"properties":{"b":true}}},"unevaluatedProperties":false}`, `{"a":{"c":1}}`, ``, `{"b":1}`},
