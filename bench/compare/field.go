@@ -85,6 +85,8 @@ func (f *field) proxy(name, address string, b bench) (*process, error) {
 		return f.nginx("front", f.nginxFront(address, b), address)
 	case "haproxy":
 		return f.haproxy(address, b)
+	case "caddy":
+		return f.caddy(address, b)
 	}
 	return nil, fmt.Errorf("no proxy %q", name)
 }
@@ -138,6 +140,27 @@ backend behind
 		return nil, err
 	}
 	return start(address, nil, "haproxy", "-f", file)
+}
+
+// hasCaddy tells that it could be built.
+func (f *field) hasCaddy() bool {
+	_, err := os.Stat(filepath.Join(f.binaries, "caddy"))
+	return err == nil
+}
+
+func (f *field) caddy(address string, b bench) (*process, error) {
+	_, port, _ := net.SplitHostPort(address)
+	scheme, tls := "http", ""
+	if b.tls {
+		scheme, tls = "https", "\ttls "+f.dir+"/tls.crt "+f.dir+"/tls.key\n"
+	}
+	conf := "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tdefault_sni localhost\n}\n" +
+		scheme + "://:" + port + " {\n\tbind 127.0.0.1\n" + tls + "\treverse_proxy " + f.upstream + "\n}\n"
+	file := filepath.Join(f.dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
+	return start(address, []string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir}, filepath.Join(f.binaries, "caddy"), "run", "--adapter", "caddyfile", "--config", file)
 }
 
 // free is an address of this machine on which nobody listens.

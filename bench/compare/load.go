@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type request struct {
 	path   string
 	fields map[string]string
 	body   string
+	spread int // the path ends in a random number below this instead of 0, when it isn't 0
 }
 
 // result is what a run gave.
@@ -108,6 +110,9 @@ func (r request) lua() string {
 	}
 	if r.body != "" {
 		text += fmt.Sprintf("wrk.headers[\"Content-Type\"] = \"application/json\"\nwrk.body = [==[%s]==]\n", r.body)
+	}
+	if r.spread > 0 {
+		text += fmt.Sprintf("request = function() return wrk.format(nil, %q .. math.random(0, %d)) end\n", strings.TrimSuffix(r.path, "0"), r.spread-1)
 	}
 	return text
 }

@@ -19,7 +19,7 @@ func main() {
 	seconds := flag.Int("seconds", 5, "seconds of each run")
 	rounds := flag.Int("rounds", 2, "rounds; the median counts")
 	binaries := flag.String("bin", "bin", "folder with gatehouse and bare")
-	only := flag.String("only", "", "run only the cases whose names contain this")
+	only := flag.String("only", "", "run only the cases whose names contain this; also: start, matching")
 	flag.Parse()
 	if err := compare(os.Stdout, *binaries, *only, *rounds, time.Duration(*seconds)*time.Second); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -46,14 +46,14 @@ func cases(token string) []bench {
 		"Referer": "https://shop.example/orders", "Cookie": "theme=dark; lang=en",
 	}
 	return []bench{
-		{name: "plain GET", request: get, peers: []string{"nginx", "haproxy"}},
-		{name: "TLS GET", tls: true, request: get, peers: []string{"nginx", "haproxy"}},
-		{name: "TLS + RS256 token, all but the WAF, GET", tls: true, token: true, request: request{"GET", "/orders/7?fields=total", browser, ""}},
-		{name: "all but the WAF, 1 KiB JSON", tls: true, token: true, request: request{"POST", "/orders", auth, order(1 << 10)}},
-		{name: "all but the WAF, 10 KiB JSON", tls: true, token: true, request: request{"POST", "/orders", auth, order(10 << 10)}},
-		{name: "everything, GET", tls: true, token: true, waf: true, request: request{"GET", "/orders/7?fields=total", browser, ""}},
-		{name: "everything, 1 KiB JSON", tls: true, token: true, waf: true, request: request{"POST", "/orders", auth, order(1 << 10)}},
-		{name: "everything, 10 KiB JSON", tls: true, token: true, waf: true, request: request{"POST", "/orders", auth, order(10 << 10)}},
+		{name: "plain GET", request: get, peers: []string{"caddy", "nginx", "haproxy"}},
+		{name: "TLS GET", tls: true, request: get, peers: []string{"caddy", "nginx", "haproxy"}},
+		{name: "TLS + RS256 token, all but the WAF, GET", tls: true, token: true, request: request{method: "GET", path: "/orders/7?fields=total", fields: browser}},
+		{name: "all but the WAF, 1 KiB JSON", tls: true, token: true, request: request{method: "POST", path: "/orders", fields: auth, body: order(1 << 10)}},
+		{name: "all but the WAF, 10 KiB JSON", tls: true, token: true, request: request{method: "POST", path: "/orders", fields: auth, body: order(10 << 10)}},
+		{name: "everything, GET", tls: true, token: true, waf: true, request: request{method: "GET", path: "/orders/7?fields=total", fields: browser}},
+		{name: "everything, 1 KiB JSON", tls: true, token: true, waf: true, request: request{method: "POST", path: "/orders", fields: auth, body: order(1 << 10)}},
+		{name: "everything, 10 KiB JSON", tls: true, token: true, waf: true, request: request{method: "POST", path: "/orders", fields: auth, body: order(10 << 10)}},
 	}
 }
 
@@ -79,12 +79,33 @@ func compare(w io.Writer, binaries, only string, rounds int, d time.Duration) er
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
+	return f.sizes(w, only, d)
+}
+
+// sizes prints what isn't the cost of a request.
+func (f *field) sizes(w io.Writer, only string, d time.Duration) error {
+	fmt.Fprintf(w, "\n| what | measured | goal |\n|---|---|---|\n")
+	if strings.Contains("start", only) {
+		if err := f.begin(w); err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
+	}
+	if strings.Contains("matching", only) {
+		if err := f.matching(w, d); err != nil {
+			return fmt.Errorf("matching: %w", err)
+		}
+	}
 	return nil
 }
 
 // measure runs one case for each proxy in turn, as often as there are rounds, and prints a line for each.
 func (f *field) measure(w io.Writer, b bench, rounds int, d time.Duration) error {
-	names := append([]string{"bare", "gatehouse"}, b.peers...)
+	names := []string{"bare", "gatehouse"}
+	for _, name := range b.peers {
+		if name != "caddy" || f.hasCaddy() {
+			names = append(names, name)
+		}
+	}
 	results := map[string][]result{}
 	for range rounds {
 		for _, name := range names {

@@ -20,13 +20,19 @@ type process struct {
 	log bytes.Buffer
 }
 
-// start starts a program and waits until address accepts connections.
-func start(address string, env []string, name string, args ...string) (*process, error) {
+// spawn starts a program.
+func spawn(env []string, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(name, args...)}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	return p, p.cmd.Start()
+}
+
+// start starts a program and waits until address accepts connections.
+func start(address string, env []string, name string, args ...string) (*process, error) {
+	p, err := spawn(env, name, args...)
+	if err != nil {
 		return nil, err
 	}
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
