@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net/http"
@@ -74,6 +75,10 @@ func (c campaign) run(t *testing.T) {
 	t.Parallel()
 	var torn atomic.Int64
 	server := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/events") {
+			tellOn(w, r)
+			return
+		}
 		version := strings.SplitN(r.URL.Path, "/", 3)[1]
 		for _, other := range []string{"a", "b"} {
 			if r.Header.Get("Caller-"+other) != "" && version != other && version != "other" {
@@ -82,13 +87,15 @@ func (c campaign) run(t *testing.T) {
 		}
 		fmt.Fprintf(w, `{"version": %q}`, version)
 	})
-	r := serving(t, c.document(server, 0), nil)
+	r := serving(t, c.document(server, 0), map[string]string{"orders.yaml": orders + watching})
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	load := newLoad(r)
+	streams := []*listener{load.listen(ctx, 0, "/events"), load.listen(ctx, 1, "/events"), load.listen(ctx, 0, "/other/events"), load.listen(ctx, 1, "/other/events")}
 	loading := make(chan struct{})
 	go func() { load.run(ctx, c.rate); close(loading) }()
 	var early, dialled uint64
+	working := 0
 	other := func() uint64 { return uint64(r.servers()["other "+server.url()+"/other"].Dials) }
 	tick := time.NewTicker(c.every)
 	defer tick.Stop()
@@ -98,11 +105,17 @@ func (c campaign) run(t *testing.T) {
 			t.Fatalf("reload %d: %v", i, err)
 		}
 		if i == c.reloads/10 {
-			early, dialled = heap(), other()
+			early, dialled, working = heap(), other(), runtime.NumGoroutine()
 		}
 	}
 	late := heap()
-	if now := other(); now > dialled+2 { // a burst may need one more
+	if now := runtime.NumGoroutine(); os.Getenv("GATEHOUSE_SOAK") != "" && now > working+100 { // other tests run beside the short form
+		t.Errorf("%d goroutines at the end, %d after a tenth", now, working)
+	}
+	for _, l := range streams {
+		l.check(t)
+	}
+	if now := other(); now > dialled+uint64(max(c.reloads/2, 5)) { // a burst may need some more; a pool that is lost needs one each time
 		t.Errorf("%d connections opened to a server whose API never changed", now-dialled)
 	}
 	stop()
@@ -156,6 +169,79 @@ type load struct {
 
 	mu     sync.Mutex
 	failed []string
+}
+
+// watching is a stream beside the orders.
+const watching = `
+  /events:
+    get:
+      operationId: watchOrders
+      x-gatehouse-stream: sse
+      security: []
+      responses: {"200": {description: ok, content: {text/event-stream: {}}}}
+`
+
+// tellOn sends numbers until the client leaves.
+func tellOn(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for i := 1; r.Context().Err() == nil; i++ {
+		if _, err := fmt.Fprintf(w, "data: %d\n\n", i); err != nil {
+			return
+		}
+		w.(http.Flusher).Flush()
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// listener is a stream that was opened before all reloads and must outlive them.
+type listener struct {
+	name  string
+	heard atomic.Int64
+	ended atomic.Pointer[error]
+}
+
+func (l *load) listen(ctx context.Context, which int, path string) *listener {
+	s := &listener{name: l.base[which] + path}
+	go func() {
+		err := s.follow(ctx, l.http[which].Transport)
+		s.ended.Store(&err)
+	}()
+	return s
+}
+
+func (s *listener) follow(ctx context.Context, transport http.RoundTripper) error {
+	q, err := http.NewRequestWithContext(ctx, "GET", s.name, nil)
+	if err != nil {
+		return err
+	}
+	q.Header.Set("Accept", "text/event-stream")
+	response, err := transport.RoundTrip(q)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); ; {
+		if !lines.Scan() {
+			return fmt.Errorf("%s: ended: %w", response.Status, lines.Err())
+		}
+		if number, ok := strings.CutPrefix(lines.Text(), "data: "); ok && number != strconv.FormatInt(s.heard.Add(1), 10) {
+			return fmt.Errorf("heard %s after %d", number, s.heard.Load()-1)
+		}
+	}
+}
+
+// check wants the stream alive.
+func (s *listener) check(t *testing.T) {
+	t.Helper()
+	before := s.heard.Load()
+	for end := time.Now().Add(5 * time.Second); s.heard.Load() <= before && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := s.ended.Load(); err != nil {
+		t.Errorf("stream %s: %v", s.name, *err)
+	} else if s.heard.Load() <= before {
+		t.Errorf("stream %s: nothing after %d messages", s.name, before)
+	}
 }
 
 func newLoad(r *house) *load {
