@@ -46,6 +46,9 @@ func (t *trip) refuse(v gate.Verdict) {
 		a.Fields.Set("Connection", "close")
 	}
 	t.record(v, int64(len(body)))
+	if t.flow.resting {
+		t.flow.later() // a client that admits not one byte does not keep the handler
+	}
 	t.head(a)
 	if t.r.Method != http.MethodHead {
 		_, _ = t.w.Write(body) // a client that is gone misses its denial

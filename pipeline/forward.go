@@ -325,7 +325,9 @@ func (t *trip) copy(response *http.Response) {
 			}
 		}
 		if err == io.EOF {
-			t.flow.later()
+			if flush || t.flow.resting {
+				t.flow.later()
+			}
 			return
 		}
 		if err != nil {

@@ -14,7 +14,8 @@ import (
 // The zero flow is ready once it is bound.
 type flow struct {
 	w       http.ResponseWriter
-	resting bool // an alarm stands in for the deadline of writes
+	patient time.Duration // how long the client may take to take one piece
+	resting bool          // an alarm stands in for the deadline of writes
 	body    io.ReadCloser
 	paced   *wire.PacedBody
 	alarm   *time.Timer
@@ -25,7 +26,7 @@ type flow struct {
 
 // bind names the exchange's writer.
 func (f *flow) bind(w http.ResponseWriter, r *http.Request) {
-	f.w, f.control, f.resting = w, http.NewResponseController(w), r.ProtoMajor == 2
+	f.w, f.control, f.patient, f.resting = w, http.NewResponseController(w), chunkTime, r.ProtoMajor == 2
 }
 
 // drop keeps timers from touching the writer, which net/http takes away when the handler returns.
@@ -79,7 +80,7 @@ func (f *flow) write(b []byte, flush bool) error {
 		f.arm()
 		defer f.alarm.Stop()
 	} else {
-		_ = f.control.SetWriteDeadline(time.Now().Add(chunkTime))
+		_ = f.control.SetWriteDeadline(time.Now().Add(f.patient))
 	}
 	if _, err := f.w.Write(b); err != nil || !flush {
 		return err
@@ -96,11 +97,11 @@ func (f *flow) flush() error {
 
 func (f *flow) arm() {
 	if f.alarm == nil {
-		f.alarm = time.AfterFunc(chunkTime, f.stopWriting)
+		f.alarm = time.AfterFunc(f.patient, f.stopWriting)
 		return
 	}
-	f.alarm.Reset(chunkTime)
+	f.alarm.Reset(f.patient)
 }
 
 // later gives the client time for the end of an answer, which net/http writes after us.
-func (f *flow) later() { _ = f.control.SetWriteDeadline(time.Now().Add(chunkTime)) }
+func (f *flow) later() { _ = f.control.SetWriteDeadline(time.Now().Add(f.patient)) }
