@@ -3,6 +3,7 @@ package service
 import (
 	"database/sql"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -20,7 +21,8 @@ type database struct {
 
 func openDatabase(dir, name, schema string) (*database, error) {
 	path := filepath.Join(dir, name+".db")
-	handle, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(MEMORY)&_pragma=synchronous(OFF)&_pragma=foreign_keys(1)")
+	file := url.URL{Scheme: "file", Opaque: url.PathEscape(path)} // a folder's name may hold what means something in a URI
+	handle, err := sql.Open("sqlite", file.String()+"?_pragma=journal_mode(MEMORY)&_pragma=synchronous(OFF)&_pragma=foreign_keys(1)")
 	if err != nil {
 		return nil, fmt.Errorf("%s: open %s: %w", name, path, err)
 	}
