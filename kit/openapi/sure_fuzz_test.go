@@ -3,6 +3,8 @@ package openapi
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -185,4 +187,71 @@ func FuzzSure(f *testing.F) {
 	f.Add(uint64(2), `["a",{"b":null}]`)
 	f.Add(uint64(3), `-0.0`)
 	f.Fuzz(func(t *testing.T, seed uint64, raw string) { agree(t, seed, raw) })
+}
+
+// ofShape makes a value with an eye on what a contract's schema says of properties and types.
+func (r inventor) ofShape(s *shape, depth int) any {
+	if s == nil || depth == 0 || r.IntN(15) == 0 {
+		return r.scalar()
+	}
+	switch {
+	case s.types.has(object):
+		object := map[string]any{}
+		for _, p := range s.properties {
+			if r.IntN(6) > 0 {
+				object[p.name] = r.ofShape(p.shape, depth-1)
+			}
+		}
+		if r.IntN(10) == 0 {
+			object[r.word()] = r.scalar()
+		}
+		return object
+	case s.types.has(list):
+		items := make([]any, r.IntN(4))
+		for i := range items {
+			items[i] = r.ofShape(s.items, depth-1)
+		}
+		return items
+	case s.types.has(number):
+		return r.number()
+	case s.format != "":
+		return r.pick("2026-02-28", "2026-02-28T01:02:03Z", "a@b.example", "123e4567-e89b-12d3-a456-426614174000", "https://a.example/")
+	}
+	return r.pick("a", "EUR", "ab", "12345", "Blue cotton shirt", strings.Repeat("x", 300), "SKU-00001")
+}
+
+// TestSureAgreesOnShop: the contracts of the shop, and bodies made for them.
+func TestSureAgreesOnShop(t *testing.T) {
+	paths, err := filepath.Glob("../../examples/shop/contracts/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no contract of the shop, %v", err)
+	}
+	r, bodies := inventor{rand.New(rand.NewPCG(1, 2))}, 0
+	for _, path := range paths {
+		c, err := Load(path, os.ReadFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range c.Operations {
+			for _, b := range op.Bodies {
+				if b.Kind != body.JSON || b.value.entry == nil {
+					continue
+				}
+				bodies++
+				for range 300 {
+					raw, err := json.Marshal(r.ofShape(b.value.shape, 6))
+					if err != nil {
+						t.Fatal(err)
+					}
+					tree := readTree(t, string(raw))
+					if p := b.value.judge(tree.Value()); p != nil && b.value.entry.sure.isSure(tree.Nodes) {
+						t.Fatalf("%s: %s is said to be valid, but %+v", op.Pointer, raw, p)
+					}
+				}
+			}
+		}
+	}
+	if bodies < 3 {
+		t.Errorf("%d bodies only", bodies)
+	}
 }
