@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"io"
@@ -35,25 +36,20 @@ import (
 //	-- gatehouse.yaml --   the document; http://upstream stands for the server behind
 //	-- FILE --             contracts and whatever else the document names
 //	-- callers --          NAME role=a,b scope=c,d       one line for each caller with a token
+//	                       NAME jws HEADER CLAIMS        a token with just these, signed ES256 with the key in keys.json
+//	                       NAME forged HEADER CLAIMS     the same, signed with another key
 //	-- requests --         ADDRESS CALLER METHOD PATH [| Field: value]... [<<< body]
+//	                       ADDRESS raw "bytes"           a Go string, sent as it is
+//	                       ADDRESS held "bytes"          the same, and the client's side stays open
 //	                       ADDRESS raw FILE              the file's lines are Go strings, sent as they are
+//	-- answers --          PATH "bytes", PATH close or PATH hang: what the server behind does at this path
 //	-- audit --            STATUS, or STATUS CODE by GUARD: REASON, one line for each exchange
 //	-- upstream --         optional: what the server behind got, fields sorted, without those that change
+//
+// {{9*x}} stands for nine x, $DIR for the story's folder, NOW+60 and NOW-60 for a time.
 func TestStories(t *testing.T) {
-	stories, err := filepath.Glob("../../*/stories/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	guards, err := filepath.Glob("../../*/*/stories/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stories = append(stories, guards...)
 	rules := waf.Load() // compiled once for all stories, as for all APIs
-	if len(stories) == 0 {
-		t.Fatal("no story found")
-	}
-	for _, file := range stories {
+	for _, file := range stories(t) {
 		name, _ := filepath.Rel("../..", file)
 		t.Run(strings.TrimSuffix(name, ".txtar"), func(t *testing.T) {
 			t.Parallel()
@@ -98,17 +94,20 @@ type story struct {
 	done   chan error
 	cancel context.CancelFunc
 	logged bytes.Buffer // what the process says of itself; read it after end
+	key    *ecdsa.PrivateKey
 }
 
 func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, done: make(chan error, 1)}
 	for _, f := range archive.Files {
-		text := strings.ReplaceAll(string(f.Data), "http://upstream", s.server.url())
+		text := s.expand(string(f.Data))
 		s.files[f.Name] = text
 		if err := os.WriteFile(filepath.Join(s.dir, f.Name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	s.key = writeKeys(t, s.dir)
+	s.server.answers = answers(t, s.files["answers"])
 	document := filepath.Join(s.dir, "gatehouse.yaml")
 	text := s.files["gatehouse.yaml"]
 	if !strings.Contains(text, "listen:") {
@@ -138,6 +137,13 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 func (s *story) callers(issuer *dev.Issuer) {
 	for _, line := range lines(s.files["callers"]) {
 		words := strings.Fields(line)
+		if len(words) == 4 {
+			s.tokens[words[0]] = sign(s.t, s.key, words[2], words[3])
+			if words[1] == "forged" {
+				s.tokens[words[0]] = sign(s.t, stranger(s.t), words[2], words[3])
+			}
+			continue
+		}
 		var roles, scopes []string
 		for _, w := range words[1:] {
 			key, value, _ := strings.Cut(w, "=")
@@ -165,7 +171,13 @@ func (s *story) request(line string) {
 		s.t.Fatalf("request %q", line)
 	}
 	var bytes string
-	if words[1] == "raw" {
+	if (words[1] == "raw" || words[1] == "held") && strings.HasPrefix(words[2], `"`) {
+		text, err := strconv.Unquote(line[strings.Index(line, `"`):])
+		if err != nil {
+			s.t.Fatalf("%s: %v", line, err)
+		}
+		bytes = text
+	} else if words[1] == "raw" {
 		for _, l := range lines(s.files[words[2]]) {
 			text, err := strconv.Unquote(l)
 			if err != nil {
@@ -186,8 +198,10 @@ func (s *story) request(line string) {
 	if _, err := io.WriteString(c, bytes); err != nil {
 		s.t.Fatal(err)
 	}
-	if words[1] == "raw" {
-		_ = c.(*net.TCPConn).CloseWrite()
+	if words[1] == "raw" || words[1] == "held" {
+		if words[1] == "raw" {
+			_ = c.(*net.TCPConn).CloseWrite()
+		}
 		_, _ = io.Copy(io.Discard, c)
 		return
 	}
@@ -293,6 +307,7 @@ func lines(text string) []string {
 // that status; everything else with 200 and a small JSON body.
 type recorder struct {
 	listener net.Listener
+	answers  map[string]string // by path; set before the first request
 	mu       sync.Mutex
 	got      [][]byte
 }
@@ -335,6 +350,14 @@ func (r *recorder) serve(c net.Conn) {
 		r.got = append(r.got, bytes.Clone(seen.Bytes()[:seen.Len()-reader.Buffered()]))
 		r.mu.Unlock()
 		seen.Next(seen.Len() - reader.Buffered())
+		if answer, ok := r.answers[request.URL.Path]; ok {
+			if answer == "hang" {
+				_, _ = io.Copy(io.Discard, c)
+			} else if answer != "close" {
+				_, _ = io.WriteString(c, answer)
+			}
+			return
+		}
 		status := 200
 		if n, err := strconv.Atoi(filepath.Base(request.URL.Path)); err == nil && n >= 400 && n < 600 {
 			status = n
