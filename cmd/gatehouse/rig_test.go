@@ -30,6 +30,9 @@ type rig struct {
 	stop   context.CancelFunc
 	done   chan error
 	events []gate.Event // after end
+
+	file     string // of the document
+	document []byte
 }
 
 // newRig serves apis, the part of a document below "apis:". Files are what it names.
@@ -49,7 +52,8 @@ func newRig(t *testing.T, apis string, files map[string]string) *rig {
 		t.Fatal(err)
 	}
 	r.node.kept.dev = r.issuer
-	l, err := r.node.load(filepath.Join(dir, "gatehouse.yaml"), []byte(document))
+	r.file, r.document = filepath.Join(dir, "gatehouse.yaml"), []byte(document)
+	l, err := r.node.load(r.file, r.document)
 	if err != nil {
 		t.Fatal(err)
 	}

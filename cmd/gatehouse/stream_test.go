@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,6 +157,55 @@ func TestWebsocket(t *testing.T) {
 	if e.Result.Status != 101 || e.Result.Messages != 10 || e.Request.Bytes != bytes || e.Result.Bytes != bytes || e.Decision.Reason != "stream.ended" ||
 		e.Decision.Verdict != "allow" || e.Decision.Detail != "by the client" || e.From.Subject != "ann" {
 		t.Errorf("%+v", e)
+	}
+}
+
+// Over TLS the switch happens inside it, and the end is told there too.
+func TestWebsocketOverTLS(t *testing.T) {
+	t.Parallel()
+	r := streamsRig(t, echo(t), "chat: {stream: {longest: 500ms}}")
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}}} //nolint:gosec // a test
+	c, _, err := websocket.Dial(t.Context(), "wss://"+r.secure+"/v1/chat", &websocket.DialOptions{HTTPHeader: r.bearer(time.Minute), HTTPClient: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if err := c.Write(t.Context(), websocket.MessageText, []byte("secret")); err != nil {
+		t.Fatal(err)
+	}
+	if _, back, err := c.Read(t.Context()); err != nil || string(back) != "secret" {
+		t.Fatalf("%q, %v", back, err)
+	}
+	if status := awaitClose(t, c); status != websocket.StatusPolicyViolation {
+		t.Errorf("closed with %d", status)
+	}
+	if e := r.closes(); e.From.TLS == "" || e.Result.Messages != 2 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A stream keeps the document by which it was admitted: a reload ends none.
+func TestStreamsOutliveAReload(t *testing.T) {
+	t.Parallel()
+	r := streamsRig(t, echo(t), "")
+	c := r.mustWebsocket(time.Minute)
+	text := strings.Replace(string(r.document), "to: [", "upstream: {timeouts: {connect: 1s}}, to: [", 1)
+	text = strings.Replace(text, "operations: {", "operations: {chat: {stream: {message: 8B}}", 1)
+	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.node.reload(r.file); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []struct {
+		conn *websocket.Conn
+		good bool
+	}{{c, true}, {r.mustWebsocket(time.Minute), false}} { // the new one is admitted by the new document
+		message := []byte("more than eight bytes")
+		_ = k.conn.Write(t.Context(), websocket.MessageText, message)
+		if _, back, err := k.conn.Read(t.Context()); (err == nil && bytes.Equal(back, message)) != k.good {
+			t.Errorf("%q, %v", back, err)
+		}
 	}
 }
 
