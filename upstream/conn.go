@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/kit/wire"
 )
 
 // conn is one HTTP/1.1 connection to a server. It serves one exchange at a time: begin, exchange, end.
@@ -260,7 +262,7 @@ func (c *conn) discard() {
 // quiet tells that the server has neither ended the unused connection nor sent anything on it. What it says unasked would
 // be read as the answer to the next request.
 func (c *conn) quiet() bool {
-	if strict, ok := c.top.(interface{ Buffered() int }); ok && strict.Buffered() > 0 {
+	if strict, ok := c.top.(*wire.ResponseConn); ok && !strict.Quiet() {
 		return false
 	}
 	return c.in.Buffered() == 0 && c.peek.quiet()

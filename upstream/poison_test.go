@@ -72,6 +72,32 @@ func TestUnaskedAnswerEndsTheConnection(t *testing.T) {
 	}
 }
 
+// What comes behind an answer, as from a server that answers HEAD with a body, ends that connection and harms no request
+// after it: else one HEAD a second would open the circuit for everybody. With the strict reader below, as cmd has it.
+func TestWhatComesBehindAnAnswerHarmsNobody(t *testing.T) {
+	for name, answer := range map[string]string{
+		"a second answer": "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
+		"a few bytes":     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n",
+		"a body to HEAD":  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pool(t, calm(), strict(), raw(t, talker(func(*http.Request, int) string { return answer })))
+			for range 20 {
+				r := get(t, "/")
+				if strings.Contains(name, "HEAD") {
+					r.Method = "HEAD"
+				}
+				if status, body, report, err := send(p, r, idempotent); status != 200 || body != map[string]string{"GET": "ok"}[r.Method] || err != nil || report.Reused {
+					t.Fatal(status, body, report, err)
+				}
+			}
+			if s := p.State()[0]; s.Failures != 0 {
+				t.Errorf("the server is blamed: %+v", s)
+			}
+		})
+	}
+}
+
 // C16: 200 with Upgrade is no tunnel, and its connection serves nobody else.
 func TestUpgradeThatWasNotGranted(t *testing.T) {
 	p := pool(t, calm(), Deps{}, raw(t, talker(func(*http.Request, int) string {

@@ -22,9 +22,9 @@ type ResponseConn struct {
 	tunnel bool
 }
 
-// Buffered returns how many bytes of the server's lie here that were not handed on. On a connection that waits for its next
-// request there must be none: they would join the next answer.
-func (r *ResponseConn) Buffered() int { return len(r.inbox.b) - r.inbox.begin }
+// Quiet tells that the connection may carry the next request: nothing of the server's lies here that was not handed on, and
+// nothing was refused. What came behind the end of an answer would join the next one.
+func (c *ResponseConn) Quiet() bool { return len(c.inbox.b) == c.inbox.begin && c.Refusal() == nil }
 
 // Our own requests are bounded elsewhere; here only their framing counts.
 const (
