@@ -5,9 +5,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"strings"
@@ -247,6 +252,50 @@ func TestNoStartWithoutRules(t *testing.T) {
 	*hidden[error](r.node.kept.rules, "err") = errors.New("compile the core rule set: no memory")
 	if err := r.tryStart(); err == nil || !strings.Contains(err.Error(), "core rule set") {
 		t.Errorf("start: %v", err)
+	}
+}
+
+// I6: a key that is gone when the next connection to a server is made: nothing goes to the server, and once the key is back
+// everything does.
+func TestKeyGone(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%d", len(r.TLS.PeerCertificates))
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	pair := server.TLS.Certificates[0]
+	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}))
+	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	r := prepared(t, "", map[string]string{"client.pem": certificate, "client.key": key})
+	r.write("gatehouse.yaml", listening+plainly+fmt.Sprintf("apis: [{name: a, contract: orders.yaml, to: [%q], upstream: {health: {active: off, eject_for: 100ms}, tls: {ca: %q, client_cert: \"file:%s\", client_key: \"file:%s\"}}}]\n",
+		server.URL, r.dir+"/client.pem", r.dir+"/client.pem", r.dir+"/client.key"))
+	r.start()
+	if got := r.get("h", "/orders/1"); got.status != 200 || got.body != "1" {
+		t.Fatalf("%+v", got)
+	}
+	for what, change := range map[string]func(){
+		"gone":  func() { _ = os.Remove(r.dir + "/client.key") },
+		"empty": func() { r.write("client.key", "") },
+		"wrong": func() { r.write("client.key", certificate) },
+	} {
+		change()
+		server.CloseClientConnections()
+		got := r.get("h", "/orders/1")
+		if got.status != 502 && got.status != 503 {
+			t.Errorf("%s: %+v", what, got)
+		}
+		if e := r.event(got.event); e.Decision.Guard != "upstream" || e.Decision.Reason == "" {
+			t.Errorf("%s: event %+v", what, e.Decision)
+		}
+		r.write("client.key", key)
+		r.until("served again", func() bool { return r.get("h", "/orders/1").status == 200 })
 	}
 }
 

@@ -83,6 +83,7 @@ func (l *loaded) development() bool {
 
 // live serves until ctx ends, and tells the service manager, if there is one.
 func (n *node) live(ctx context.Context) error {
+	boundMemory()
 	go debug.FreeOSMemory() // compiling the rules leaves garbage that would otherwise stay for minutes
 	notify(daemon.SdNotifyReady)
 	return n.serve(ctx, grace)
