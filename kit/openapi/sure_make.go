@@ -211,7 +211,7 @@ func readNumber(doc map[string]any) (*sureNumber, bool) {
 	}
 	if v, given := doc["multipleOf"]; given {
 		d, ok := readDecimal(v)
-		if !ok || len(d.fraction) > 18 {
+		if !ok {
 			return nil, false
 		}
 		n.digits = len(d.fraction)

@@ -103,6 +103,8 @@ var sureCases = []struct{ schema, sure, left, wrong string }{
 	{`{"minimum":1e2}`, ``, `100 "a"`, `99`},
 	{`{"multipleOf":0.01}`, `1.25 -0.1 3 0`, `0.010e1`, `1.255 0.001`},
 	{`{"multipleOf":3}`, `9 -3 0 6.0`, `3000000000000000000`, `10 1.5`},
+	{`{"multipleOf":12345678901234567890}`, ``, `0 "a"`, `1`},
+	{`{"multipleOf":0.0000000000000000001}`, ``, `1`, `0.00000000000000000001`},
 	{`{"multipleOf":0.05}`, `0.15 10`, ``, `0.16 0.01`},
 	{`{"multipleOf":1.5}`, `3 4.5`, ``, `1 2.5`},
 	{`{"items":{"type":"integer"}}`, `[] [1,2] {}`, ``, `["a"] [1,null]`},
@@ -165,6 +167,16 @@ func TestSure(t *testing.T) {
 					t.Errorf("%s, %s: the library says %v", c.schema, raw, err)
 				}
 			}
+		}
+	}
+}
+
+// TestSureLeavesPatterns: a pattern that can't be judged leaves the value to the library.
+func TestSureLeavesPatterns(t *testing.T) {
+	m := &sureMaker{pattern: func(string) *regexp.Regexp { return nil }}
+	for raw, schema := range map[string]string{`"a"`: `{"pattern":"(?=b)"}`, `{"a":1}`: `{"patternProperties":{"(?=a)":false}}`} {
+		if m.make(fromJSON(t, []byte(schema))).isSure(readTree(t, raw).Nodes) {
+			t.Errorf("%s: sure of %s", schema, raw)
 		}
 	}
 }
