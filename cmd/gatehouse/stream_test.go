@@ -392,6 +392,7 @@ func TestHandshakesThatAreNone(t *testing.T) {
 		{"subprotocol asked for", "Sec-WebSocket-Protocol: a, b\r\n", switching + accept + "Sec-WebSocket-Protocol: b\r\n\r\n", 101, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			url, got := canned(t, c.answer)
 			r := newRig(t, "  - {name: live, contract: live.yaml, to: [\""+url+"\"]}\n", map[string]string{"live.yaml": streamsContract})
 			answer := r.raw(handshake + c.asked + "Authorization: Bearer " + r.token(time.Minute) + "\r\n\r\nGET /admin HTTP/1.1\r\nHost: a\r\n\r\n")
