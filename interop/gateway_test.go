@@ -1,0 +1,145 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+)
+
+// TestMain builds the program once for all tests here; they find it under GATEHOUSE_BINARY.
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "gatehouse-interop")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary := filepath.Join(dir, "gatehouse")
+		if out, err := exec.Command("go", "build", "-o", binary, "../cmd/gatehouse").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		if err := os.Setenv("GATEHOUSE_BINARY", binary); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// house is a running gateway with a document, a contract, a certificate and a state directory of its own.
+type house struct {
+	url  string // https://localhost:PORT
+	port string
+	ca   string // file that its clients trust
+	dir  string // of the document, and of the events
+}
+
+// settle writes contract and document and starts the gateway. In the document ADDRESS, CERTIFICATE and SERVER stand for
+// what only the test knows.
+func settle(t *testing.T, contract, document, server string) *house {
+	t.Helper()
+	h := &house{dir: t.TempDir(), port: freePort(t)}
+	h.url = "https://localhost:" + h.port
+	h.ca = certificate(t, h.dir)
+	certificates := fmt.Sprintf("{cert: %s, key: %q}", h.ca, "file:"+h.ca+".key")
+	text := strings.NewReplacer("ADDRESS", h.url, "CERTIFICATE", certificates, "SERVER", server).Replace(document)
+	for name, content := range map[string]string{"contract.yaml": contract, "gatehouse.yaml": text} {
+		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, h.env(), "serving", binary(), "serve", "--config", filepath.Join(h.dir, "gatehouse.yaml"))
+	return h
+}
+
+func (h *house) env() []string { return []string{"XDG_DATA_HOME=" + filepath.Join(h.dir, "state")} }
+
+// token is one of the development issuer.
+func (h *house) token(t *testing.T, args ...string) string {
+	t.Helper()
+	c := exec.Command(binary(), append([]string{"token"}, args...)...)
+	c.Env = append(os.Environ(), h.env()...)
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("gatehouse token: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// events reads what the gateway has written so far.
+func (h *house) events(t *testing.T) []gate.Event {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(h.dir, "state", "gatehouse", "events", "*.jsonl"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no event files: %v", err)
+	}
+	var list []gate.Event
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+			var e gate.Event
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatalf("%s: %v in %.200q", filepath.Base(file), err, line)
+			}
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// reasons tells, for each event by its id, why it was denied.
+func reasons(events []gate.Event) map[string]string {
+	why := make(map[string]string, len(events))
+	for _, e := range events {
+		why[e.ID] = string(e.Decision.Reason)
+	}
+	return why
+}
+
+// sound fails the test when the gateway has panicked, broken an answer off or refused what it had begun.
+func (h *house) sound(t *testing.T) {
+	t.Helper()
+	for _, e := range h.events(t) {
+		switch {
+		case strings.HasSuffix(string(e.Decision.Reason), ".panic"), e.Decision.Reason == "guard.silent", e.Decision.Reason == "waf.engine", e.Kind == gate.KindBroken:
+			t.Errorf("event %s: %s %s: %s %s", e.ID, e.Kind, e.Decision.Reason, e.Decision.Detail, e.Note)
+		}
+	}
+}
+
+func binary() string { return os.Getenv("GATEHOUSE_BINARY") }
+
+// behind is a server behind the gateway, until the test ends.
+func behind(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// program runs a client to its end and gives what it printed.
+func program(t *testing.T, env []string, name string, args ...string) string {
+	t.Helper()
+	c := exec.Command(name, args...)
+	c.Env = append(os.Environ(), env...)
+	var wrong strings.Builder
+	c.Stderr = &wrong
+	out, err := c.Output()
+	if err != nil {
+		t.Errorf("%s %q: %v\n%s%s", name, args, err, out, wrong.String())
+	}
+	return string(out)
+}
