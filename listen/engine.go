@@ -67,10 +67,11 @@ func newEngine(l Limits, h http.Handler, log *slog.Logger, report func(Incident)
 	return e
 }
 
-// countError reports what net/http finds wrong with the form of HTTP/2. Connections that just end are nobody's fault.
+// countError reports what net/http finds wrong with the form of HTTP/2. Connections that just end are nobody's fault, and
+// neither are frames of a body that was still on its way when its request was answered.
 func countError(report func(Incident)) func(string) {
 	return func(kind string) {
-		if !strings.HasPrefix(kind, "read_frame_") {
+		if !strings.HasPrefix(kind, "read_frame_") && kind != "stream_STREAM_CLOSED_closed" {
 			report(Incident{Reason: reasonHTTP2, Detail: kind})
 		}
 	}
