@@ -86,6 +86,7 @@ var sureCases = []struct{ schema, sure, left, wrong string }{
 	{`{"type":"object"}`, `{}`, ``, `[] null`},
 	{`{"type":"null"}`, `null`, ``, `false 0 ""`},
 	{`{"enum":["a",1,null,true,[1]]}`, `"a" 1 1.0 null true`, `[1] 1e0`, `"b" 2 false [] {} -1`},
+	{`{"enum":[0,1]}`, `0 -0 1.0`, `1e0`, `1e2 0.1`},
 	{`{"const":false}`, `false`, ``, `true 0 null`},
 	{`{"const":{"a":1}}`, ``, `{"a":1}`, `{} {"a":2}`},
 	{`{"enum":[1,2],"const":1}`, ``, `1`, `2`},
