@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs what an operator types and compares what comes back: testdata/script/*.txtar. Each script has a home and
 // two free ports of its own ($PORT, $ADMIN). Besides testscript's own commands there are
 //
-//	ready URL            waits until the URL answers 200
+//	ready URL [STATUS]   waits until the URL answers 200, or the status
 //	agree N COMMAND...   runs N processes at once; all must succeed and print the same (up to the first dot: the head of a token)
 //	narrow FILE          no line of the file is longer than 120 characters
 func TestScripts(t *testing.T) {
@@ -58,8 +58,12 @@ func freePort(t *testing.T) string {
 }
 
 func ready(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: ready URL")
+	if neg || len(args) == 0 || len(args) > 2 {
+		ts.Fatalf("usage: ready URL [STATUS]")
+	}
+	status := "200"
+	if len(args) == 2 {
+		status = args[1]
 	}
 	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
@@ -70,7 +74,7 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		cancel()
 		if err == nil {
 			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
+			if strconv.Itoa(response.StatusCode) == status {
 				return
 			}
 		}
