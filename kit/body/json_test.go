@@ -156,6 +156,53 @@ func TestJSONCorpus(t *testing.T) {
 	}
 }
 
+// TestNodes: what stands where, and where each value ends.
+func TestNodes(t *testing.T) {
+	tree, refusal := Read(JSON, nil, "", strings.NewReader(`{"a":[1,{"b":null}],"c\n":"\u0041","d":{},"e":[true,false]}`), Limits{})
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	want := []Node{
+		{Kind: Object, Next: 10, Size: 4},
+		{Kind: Array, Name: "a", Next: 5, Size: 2},
+		{Kind: Number, Text: "1", Next: 3},
+		{Kind: Object, Next: 5, Size: 1},
+		{Kind: Null, Name: "b", Next: 5},
+		{Kind: String, Name: "c\n", Text: "A", Next: 6},
+		{Kind: Object, Name: "d", Next: 7},
+		{Kind: Array, Name: "e", Next: 10, Size: 2},
+		{Kind: True, Next: 9},
+		{Kind: False, Next: 10},
+	}
+	if !reflect.DeepEqual(tree.Nodes, want) {
+		t.Errorf("got %+v", tree.Nodes)
+	}
+	if first, again := tree.Value(), tree.Value(); reflect.ValueOf(first).Pointer() != reflect.ValueOf(again).Pointer() {
+		t.Error("the value is made twice")
+	}
+	if (&Tree{Kind: Form}).Value() != nil {
+		t.Error("a form has a JSON value")
+	}
+}
+
+// TestManyMembers: G6, a name that stands twice is found among few members and among many.
+func TestManyMembers(t *testing.T) {
+	for _, n := range []int{1, 2, fewMembers - 1, fewMembers, fewMembers + 1, 100} {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(`"` + itoa(i) + `":{"x":1},`)
+		}
+		for _, twice := range []int{0, n / 2, n - 1} {
+			if _, refusal := readJSON("{"+b.String()+`"`+itoa(twice)+`":1}`, Limits{}); refusal == nil || refusal.Reason != bodyDuplicate {
+				t.Errorf("member %d of %d stands twice: %v", twice, n, refusal)
+			}
+		}
+		if _, refusal := readJSON("{"+b.String()+`"x":1}`, Limits{}); refusal != nil {
+			t.Errorf("%d members: %v", n, refusal)
+		}
+	}
+}
+
 // FuzzJSON: what we accept, encoding/json reads as the same value.
 func FuzzJSON(f *testing.F) {
 	for _, s := range []string{`{}`, `[1,2.5e3,-0]`, `"\ud83d\ude00\n"`, `{"a":{"b":[true,null,"x"]}}`, `1e400`, "\xef\xbb\xbf1", `{"a":1,"a":2}`, `"\u0000"`} {
