@@ -29,7 +29,7 @@ type Event struct {
 	Request  Asked     `json:"request"`        //
 	Decision Decision  `json:"decision"`       //
 	Result   Result    `json:"result"`         //
-	Note     string    `json:"note,omitempty"` // of a system or connection event
+	Note     string    `json:"note,omitempty"` // of a system or connection event; of an exchange: what was odd about it
 }
 
 // From is who asked.

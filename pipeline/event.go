@@ -33,6 +33,7 @@ func (t *trip) event(kind string, v gate.Verdict) gate.Event {
 		e.Decision.Code, e.Decision.Reason, e.Decision.Rule = v.Code, v.Reason, v.Rule
 		e.Decision.Detail, e.Decision.Shown, e.Decision.Fix = cut(v.Detail), cut(v.Shown), v.Fix
 	}
+	e.Note = t.x.Source.Doubt
 	report := t.timing.upstream
 	e.Result = gate.Result{
 		Status: t.outcome.Status, Server: report.Server, Attempts: report.Attempts, Upstream: report.FirstByte.Microseconds(),

@@ -223,6 +223,17 @@ func TestTraceOfAStranger(t *testing.T) {
 	}
 }
 
+// B4: words of a proxy that contradict each other are noted, and are no way round a list of networks.
+func TestDoubtAboutTheClientIsNoted(t *testing.T) {
+	for guards, status := range map[string]int{"": 200, "guards: {address: {deny: [198.51.100.0/24]}}\n": 403} {
+		r := serving(t, guards+served, map[string]string{"c.yaml": plain})
+		w := r.ask("GET", "http://t.test/things", "", "X-Forwarded-For", "198.51.100.7", "Forwarded", "for=203.0.113.9", "X-Test", "from proxy")
+		if w.Code != status || r.events[0].Note != "Forwarded and X-Forwarded-For disagree" || r.events[0].From.Address != "192.0.2.1" {
+			t.Errorf("%s%d %+v", guards, w.Code, r.events)
+		}
+	}
+}
+
 // While events cannot be written nothing is decided and no server asked, unless the document has accepted that.
 func TestNothingPassesUnrecorded(t *testing.T) {
 	r := serving(t, served, map[string]string{"c.yaml": plain})

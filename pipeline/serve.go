@@ -129,7 +129,7 @@ func (t *trip) canonical() gate.Verdict {
 	}
 	t.by = "canon"
 	if t.x.Source.Trusted { // before the canonical form removes what only a proxy may say
-		t.x.Source.Client, _ = canon.Client(t.x.Source.Client, t.r.Header, t.conn.IsProxy)
+		t.x.Source.Client, t.x.Source.Doubt = canon.Client(t.x.Source.Client, t.r.Header, t.conn.IsProxy)
 	}
 	request, refusal := canon.New(t.r, t.conn.Scheme, t.g.reading(t.x.Source.Trusted))
 	if refusal != nil {

@@ -19,11 +19,12 @@ import (
 const (
 	Denied     gate.Reason = "address.denied"      // the address is on the deny list
 	NotAllowed gate.Reason = "address.not_allowed" // there is an allow list and the address is not on it
+	Doubtful   gate.Reason = "address.doubtful"    // a trusted proxy's words about its client could not be believed
 	Unknown    gate.Reason = "address.unknown"     // a fault of ours: nobody knows the address
 )
 
 // Reasons lists every reason with which this guard denies.
-func Reasons() []gate.Reason { return []gate.Reason{Denied, NotAllowed, Unknown} }
+func Reasons() []gate.Reason { return []gate.Reason{Denied, NotAllowed, Doubtful, Unknown} }
 
 // Config is the section guards.address.
 type Config struct {
@@ -38,11 +39,12 @@ type Guard struct {
 	deny       *bart.Table[int] // the place in the list
 	allow      *bart.Lite
 	restricted bool // there is an allow list
+	lists      bool // there is any list that says something
 }
 
 // New compiles the lists; it returns every mistake of them.
 func New(cfg Config) (*Guard, error) {
-	g := &Guard{deny: new(bart.Table[int]), allow: new(bart.Lite), restricted: cfg.Allow != nil}
+	g := &Guard{deny: new(bart.Table[int]), allow: new(bart.Lite), restricted: cfg.Allow != nil, lists: cfg.Allow != nil || len(cfg.Deny) > 0}
 	var list mistake.List
 	for i, p := range cfg.Allow {
 		if p, ok := network(&list, fmt.Sprintf("allow[%d]", i), p); ok {
@@ -82,6 +84,9 @@ func (g *Guard) Check(_ context.Context, x *gate.Exchange) gate.Verdict {
 	a := x.Source.Client.Unmap().WithZone("")
 	if !a.IsValid() {
 		return gate.Deny(gate.BadAddress, Unknown, "the exchange has no client address")
+	}
+	if x.Source.Doubt != "" && g.lists { // a client could walk round the lists by spoiling what the proxy says of it
+		return gate.Deny(gate.BadAddress, Doubtful, "nobody knows whom the proxy speaks for: %s", x.Source.Doubt).At("guards.address")
 	}
 	if _, place, found := g.deny.LookupPrefixLPM(netip.PrefixFrom(a, a.BitLen())); found {
 		return gate.Deny(gate.BadAddress, Denied, "%s is on the deny list", a).

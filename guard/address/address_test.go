@@ -20,6 +20,29 @@ func prefixes(list ...string) []netip.Prefix {
 	return all
 }
 
+// B4: a client behind a proxy of ours can spoil what the proxy says of it; then the proxy counts as the client. That must
+// not lead round a list: neither past a denial nor into what only the proxy's network may call.
+func TestDoubtIsNoWayRoundAList(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg    Config
+		reason gate.Reason
+	}{
+		"no lists":      {Config{}, ""},
+		"no denials":    {Config{Deny: prefixes()}, ""},
+		"others denied": {Config{Deny: prefixes("192.0.2.0/24")}, Doubtful},
+		"proxy allowed": {Config{Allow: prefixes("10.0.0.0/8")}, Doubtful},
+	} {
+		g, err := New(c.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &gate.Exchange{Source: gate.Source{Client: netip.MustParseAddr("10.0.0.1"), Trusted: true, Doubt: "Forwarded: malformed"}}
+		if v := g.Check(t.Context(), x); v.Reason != c.reason || v.Allowed() != (c.reason == "") {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		name    string
