@@ -29,10 +29,15 @@ type problem struct {
 
 // judge gives nil when v is what the schema says. V is made of nil, bool, json.Number, string, []any and map[string]any.
 func (v *value) judge(instance any) *problem {
-	e := v.entry
-	if e == nil { // no schema was given, which is a warning
+	if v.entry == nil || v.entry.sure.isSure(nodesOf(nil, "", instance)) { // no schema is a warning
 		return nil
 	}
+	return v.ask(instance)
+}
+
+// ask has the library judge.
+func (v *value) ask(instance any) *problem {
+	e := v.entry
 	var err error
 	if e.counted {
 		within := false

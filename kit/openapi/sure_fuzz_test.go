@@ -244,7 +244,7 @@ func TestSureAgreesOnShop(t *testing.T) {
 						t.Fatal(err)
 					}
 					tree := readTree(t, string(raw))
-					if p := b.value.judge(tree.Value()); p != nil && b.value.entry.sure.isSure(tree.Nodes) {
+					if p := b.value.ask(tree.Value()); p != nil && b.value.entry.sure.isSure(tree.Nodes) {
 						t.Fatalf("%s: %s is said to be valid, but %+v", op.Pointer, raw, p)
 					}
 				}

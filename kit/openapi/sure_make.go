@@ -312,3 +312,36 @@ func (m *sureMaker) readPatterns(o *sureObject, doc map[string]any) bool {
 	}
 	return isObject || !given
 }
+
+// nodesOf writes a value that was not read from JSON, a form or a parameter, as a body's nodes behind those before it.
+func nodesOf(nodes []body.Node, name string, v any) []body.Node {
+	at, n := len(nodes), body.Node{Name: name}
+	if nodes == nil {
+		nodes = make([]body.Node, 0, 8)
+	}
+	nodes = append(nodes, n)
+	switch v := v.(type) {
+	case nil:
+	case bool:
+		n.Kind = map[bool]body.NodeKind{false: body.False, true: body.True}[v]
+	case json.Number:
+		n.Kind, n.Text = body.Number, string(v)
+	case string:
+		n.Kind, n.Text = body.String, v
+	case []any:
+		n.Kind, n.Size = body.Array, int32(len(v))
+		for _, item := range v {
+			nodes = nodesOf(nodes, "", item)
+		}
+	case map[string]any:
+		n.Kind, n.Size = body.Object, int32(len(v))
+		for inner, item := range v {
+			nodes = nodesOf(nodes, inner, item)
+		}
+	default:
+		n.Kind = body.Number // without digits: nobody is sure of it
+	}
+	n.Next = int32(len(nodes))
+	nodes[at] = n
+	return nodes
+}

@@ -45,7 +45,8 @@ func makeBoth(t testing.TB, docs map[string]any, first string) both {
 func (b both) judge(t testing.TB, docs any, tree *body.Tree) bool {
 	t.Helper()
 	said := b.sure.isSure(tree.Nodes)
-	if err := b.library.Validate(tree.Value()); said && err != nil {
+	also := b.sure.isSure(nodesOf(nil, "", tree.Value()))
+	if err := b.library.Validate(tree.Value()); (said || also) && err != nil {
 		schema, _ := json.Marshal(docs)
 		t.Fatalf("%s is said to be valid by %s\n%v", tree.Raw, schema, err)
 	}
@@ -347,6 +348,25 @@ func TestSureOfContracts(t *testing.T) {
 	}
 }
 
+// TestNodesOf: values that come from text are judged like a body's, and what is no value of JSON isn't.
+func TestNodesOf(t *testing.T) {
+	s := makeBoth(t, map[string]any{"": map[string]any{"type": []any{"object"}, "additionalProperties": map[string]any{"type": []any{"array", "null", "boolean"}}}}, "").sure
+	for _, c := range []struct {
+		value any
+		sure  bool
+	}{
+		{map[string]any{"a": []any{"x", json.Number("1")}, "b": nil, "c": true, "d": map[string]any(nil)}, false},
+		{map[string]any{"a": []any{"x", json.Number("1"), map[string]any{"y": false}}, "b": nil, "c": true}, true},
+		{map[string]any{"a": []any{1.5}}, false},
+		{map[string]any{"a": "x"}, false},
+		{nil, false},
+	} {
+		if s.isSure(nodesOf(nil, "", c.value)) != c.sure {
+			t.Errorf("%v: sure is not %v", c.value, c.sure)
+		}
+	}
+}
+
 func BenchmarkOrder(b *testing.B) {
 	op, tree := order(b, 10<<10)
 	b.ReportAllocs()
@@ -363,7 +383,7 @@ func BenchmarkOrderLibrary(b *testing.B) {
 	value := tree.Value()
 	b.ReportAllocs()
 	for b.Loop() {
-		if v := op.Bodies[0].decide(value); v != nil {
+		if v := op.Bodies[0].value.ask(value); v != nil {
 			b.Fatal(v)
 		}
 	}
