@@ -143,11 +143,17 @@ func TestPreflightThroughTheGateway(t *testing.T) {
 	} {
 		fields := []string{"Origin", c.origin}
 		if c.asks != "" {
-			fields = append(fields, "Access-Control-Request-Method", c.asks)
+			fields = append(fields, "Access-Control-Request-Method", c.asks, "Access-Control-Request-Headers", "authorization,content-type")
 		}
 		w := r.ask(c.method, "http://t.test"+c.target, "", fields...)
 		if w.Code != c.status || w.Header().Get("Access-Control-Allow-Origin") != c.allowed || w.Header().Get("Vary") != "Origin" {
 			t.Errorf("%s: %d %v", c.name, w.Code, w.Header())
+		}
+		if told := w.Header().Get("Access-Control-Allow-Headers") != "" && w.Header().Get("Access-Control-Allow-Methods") == c.asks; told != (c.status == 204) {
+			t.Errorf("%s: a browser learns %v", c.name, w.Header())
+		}
+		if len(w.Header()["Vary"]) != 1 {
+			t.Errorf("%s: Vary %q", c.name, w.Header()["Vary"])
 		}
 		if (r.got != nil) != (c.method == "GET") || len(r.events) != 1 {
 			t.Errorf("%s: server asked %v, %d events", c.name, r.got != nil, len(r.events))

@@ -287,14 +287,14 @@ func (b *bounded) Close() error { return b.from.Close() }
 // release lets the answer's guards look, writes the event, and only then lets the answer go.
 func (t *trip) release(a *gate.Answer, response *http.Response) {
 	t.outcome = gate.Outcome{Verdict: gate.Allow(), Status: a.Status}
-	if response != nil {
+	if response != nil { // not the gateway's own answer to a preflight, which says of origins what is to be said
 		if v := t.undeclared(response); !v.Allowed() {
 			t.refuse(v)
 			return
 		}
+		t.site.removeFields(a.Fields)
+		t.site.cors.mark(a.Fields, t.x.Request.Fields.Get("Origin"))
 	}
-	t.site.removeFields(a.Fields)
-	t.site.cors.mark(a.Fields, t.x.Request.Fields.Get("Origin"))
 	if v := t.review(t.r.Context(), a); !v.Allowed() {
 		t.refuse(v)
 		return
