@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -109,6 +110,18 @@ func reasons(events []gate.Event) map[string]string {
 	return why
 }
 
+// tellDenials logs, when the test has failed, what the gateway denied and why.
+func (h *house) tellDenials(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	for _, e := range h.events(t) {
+		if e.Decision.Verdict == "deny" {
+			t.Logf("%s %s %s%s: %s %s %s", e.ID, e.Request.Method, e.Request.API, e.Request.Template, e.Decision.Reason, e.Decision.Detail, e.Decision.Rule)
+		}
+	}
+}
+
 // sound fails the test when the gateway has panicked, broken an answer off or refused what it had begun.
 func (h *house) sound(t *testing.T) {
 	t.Helper()
@@ -126,6 +139,20 @@ func binary() string { return os.Getenv("GATEHOUSE_BINARY") }
 func behind(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// behindTLS is the same with a certificate, as the function of that name wrote it.
+func behindTLS(t *testing.T, file string, handler http.HandlerFunc) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(file, file+".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server.URL
 }
