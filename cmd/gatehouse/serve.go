@@ -45,6 +45,8 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP) // before anything else: a SIGHUP that nobody waits for ends a process
 	defer signal.Stop(hangup)
+	boundMemory()
+	usual := collectLater()
 	rules := waf.Load()
 	state, err := stateDirectory()
 	if err != nil {
@@ -65,6 +67,7 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	if err := n.start(l, l.development()); err != nil {
 		return err
 	}
+	usual()
 	go n.watch(ctx, file, hangup)
 	n.log.Info("serving", "document", file, "policy", l.gateway.Version(), "addresses", n.server.Addresses())
 	return n.live(ctx)
@@ -83,7 +86,6 @@ func (l *loaded) development() bool {
 
 // live serves until ctx ends, and tells the service manager, if there is one.
 func (n *node) live(ctx context.Context) error {
-	boundMemory()
 	go debug.FreeOSMemory() // compiling the rules leaves garbage that would otherwise stay for minutes
 	notify(daemon.SdNotifyReady)
 	return n.serve(ctx, grace)
