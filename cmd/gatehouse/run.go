@@ -138,10 +138,17 @@ func nameOf(file string) string {
 	return name
 }
 
-// flags are the flags of run by the place that they fill in the document.
-var flags = map[string]string{
-	"listen.at[0]": "--listen", "apis[0].contract": "--openapi", "apis[0].to": "--to", "apis[0].targets": "--to",
-	"guards.rate.per_address": "--rate", "guards.identity.issuers[0].issuer": "--issuer", "guards.identity.issuers[0].audience": "--audience",
+// flagFor gives the flag of run that fills in a place of the document, or "".
+func flagFor(path string) string {
+	for _, f := range [][2]string{
+		{"listen.at[0]", "--listen"}, {"apis[0].contract", "--openapi"}, {"apis[0].to", "--to"}, {"guards.rate.per_address", "--rate"},
+		{"guards.identity.issuers[0].issuer", "--issuer"}, {"guards.identity.issuers[0].audience", "--audience"},
+	} {
+		if rest, ok := strings.CutPrefix(path, f[0]); ok && !strings.HasPrefix(rest, ".") {
+			return f[1]
+		}
+	}
+	return ""
 }
 
 // unplaced tells mistakes by their flags: nobody has written the document in which they stand.
@@ -156,12 +163,10 @@ func unplaced(err error) error {
 			continue
 		}
 		m.File, m.Line, m.Column, m.Excerpt = "", 0, 0, ""
-		for place, flag := range flags {
-			if rest, ok := strings.CutPrefix(m.Path, place); ok && !strings.HasPrefix(rest, ".") {
-				m.Path, m.Write = flag, asFlag(flag, m.Write)
-			}
+		if flag := flagFor(m.Path); flag != "" {
+			m.Path, m.Write = flag, asFlag(flag, m.Write)
 		}
-		if strings.HasPrefix(m.Write, "certificates:") || m.Path == "listen.certificates" {
+		if strings.Contains(m.Write, "certificates:") || m.Path == "listen.certificates" {
 			m.Write = "gatehouse init, and certificates in its document: run has no flag for them"
 		}
 	}
