@@ -77,10 +77,9 @@ type written struct {
 // current is the document in force, under a lock: one document at a time.
 type current struct {
 	sync.Mutex
-	document *config.Document
-	listen   listen.Config
-	apis     []string
-	seen     stamps // files that the last document read was made of, as they were then
+	listen listen.Config
+	apis   []string
+	seen   stamps // files that the last document read was made of, as they were then
 }
 
 // newNode makes the parts that need no document.

@@ -171,7 +171,7 @@ func (n *node) inForce(l *loaded) {
 			n.metrics.Forget(gone)
 		}
 	}
-	n.current.document, n.current.listen, n.current.apis, n.current.seen = l.document, l.listen, apis, l.seen
+	n.current.listen, n.current.apis, n.current.seen = l.listen, apis, l.seen
 	n.current.seen.add(l.document.File)
 }
 
