@@ -67,7 +67,7 @@ same order. It asks nothing. What no flag says is a line to fill in, and check n
 
 // writeNew writes a file that is not there yet.
 func writeNew(name, text string) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // no secret stands in a document, and the user who serves by it must read it
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is there already and is not overwritten; write elsewhere with --out FILE, or print with --out -", name)
 	}

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, io stdio) int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &list):
-		config.Print(io.err, list, terminal(io.err))
+		_ = config.Print(io.err, list, terminal(io.err))
 	default:
 		fmt.Fprintf(io.err, "gatehouse: %v\n", strings.TrimRight(err.Error(), "\n"))
 	}
