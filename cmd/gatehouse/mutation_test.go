@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/tools/txtar"
 
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/config/mutate"
@@ -203,6 +204,17 @@ func TestSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		return schema.Validate(value), true
+	}
+	for _, file := range stories(t) {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range archive.Files {
+			if err, read := judge(f.Data); f.Name == "gatehouse.yaml" && (err != nil || !read) {
+				t.Errorf("%s: the schema refuses its document: %v", file, err)
+			}
+		}
 	}
 	refused := 0
 	for _, file := range documents {

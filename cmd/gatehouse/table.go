@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
@@ -138,7 +139,7 @@ func bounds(w io.Writer, t pipeline.Table, c listen.Limits) {
 	said("rate", func(a pipeline.APIRow) string { return a.Rate })
 	said("request", func(a pipeline.APIRow) string { return a.Limits })
 	entry(w, "connection", fmt.Sprintf("head %s and %d fields within %s, idle %s, body at %s/s or faster, %d streams; %d for each IPv4 address, %d for each IPv6 /64",
-		c.Head, c.Fields, c.HeadTime, c.Idle, c.MinRate, c.Streams, c.PerIPv4, c.PerIPv6))
+		c.Head, c.Fields, plain(c.HeadTime), plain(c.Idle), c.MinRate, c.Streams, c.PerIPv4, c.PerIPv6))
 	said("credential", func(a pipeline.APIRow) string {
 		if a.PassesOn {
 			return "passed on to the server behind"
@@ -147,6 +148,19 @@ func bounds(w io.Writer, t pipeline.Table, c listen.Limits) {
 	})
 }
 
+// plain writes a duration without units of which there are none: 1m, not 1m0s.
+func plain(d time.Duration) string {
+	text := d.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
+}
+
+// entry prints a label and a text, folded to the page.
 func entry(w io.Writer, label, text string) {
 	for i, line := range fold(text, page-13) {
 		if i > 0 {
