@@ -34,7 +34,7 @@ func (t *trip) refuse(v gate.Verdict) {
 	}
 	if t.speaksGRPC() {
 		denyGRPC(a, t.outcome.Verdict.Code, t.x.ID)
-		t.record(v, 0)
+		_ = t.record(v, 0) // a denial leaves all the same
 		t.head(a)
 		return
 	}
@@ -45,7 +45,7 @@ func (t *trip) refuse(v gate.Verdict) {
 	if t.mustClose(v) {
 		a.Fields.Set("Connection", "close")
 	}
-	t.record(v, int64(len(body)))
+	_ = t.record(v, int64(len(body))) // a denial leaves all the same
 	if t.flow.resting {
 		t.flow.later() // a client that admits not one byte does not keep the handler
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -118,7 +119,15 @@ func (s *site) streamLimit(op *gate.Operation) int64 {
 func Build(d *config.Document, t Tools) (*Gateway, error) {
 	var m mistake.List
 	hash := d.Hash("")
-	g := &Gateway{tools: t, version: hex.EncodeToString(hash[:6]), hosts: map[string][]*site{}}
+	policy := sha256.New()
+	policy.Write(hash[:])
+	read := t.ReadFile
+	t.ReadFile = func(contract, path string) ([]byte, error) { // a contract is policy too
+		data, err := read(contract, path)
+		policy.Write(data)
+		return data, err
+	}
+	g := &Gateway{tools: t, hosts: map[string][]*site{}}
 	m.Under("", d.Unknown("guards", GuardNames()))
 	g.nobody = &site{}
 	g.nobody.arrive = stages(d, arrive, -1, nil, t, &m)
@@ -135,6 +144,7 @@ func Build(d *config.Document, t Tools) (*Gateway, error) {
 	if len(m) > 0 {
 		return nil, m
 	}
+	g.version = hex.EncodeToString(policy.Sum(nil)[:6])
 	g.table = g.describe()
 	return g, nil
 }

@@ -15,12 +15,25 @@ type upstreamTiming = upstream.Report
 // longest is how much of a client's text an event repeats, in characters.
 const longest = 256
 
-// record writes the event of an exchange; the answer may leave once it returns. When it cannot be written the exchange
-// was decided all the same, since the log had not failed when it began; the next one will not be.
-func (t *trip) record(v gate.Verdict, bytes int64) {
-	e := t.event(gate.KindExchange, v)
+// record writes the event of an exchange that ends with its answer.
+func (t *trip) record(v gate.Verdict, bytes int64) error {
+	return t.write(t.event(gate.KindExchange, v), bytes)
+}
+
+// write writes an event; the answer may leave once it returns. An error says that the event will not be written, and then
+// the answer must not leave, unless that risk is accepted.
+func (t *trip) write(e gate.Event, bytes int64) error {
 	e.Result.Bytes = bytes
-	_ = t.g.tools.Recorder.Record(e)
+	if err := t.g.tools.Recorder.Record(e); err != nil && !t.g.tools.Unsafe {
+		return err
+	}
+	return nil
+}
+
+// unwritten is the answer when an event cannot be written.
+func (t *trip) unwritten(err error) {
+	t.by = "audit"
+	t.refuse(gate.Deny(gate.Unavailable, "audit.failing", "%v", err))
 }
 
 // event tells the exchange as it stands.

@@ -303,7 +303,10 @@ func (t *trip) release(a *gate.Answer, response *http.Response) {
 	if response != nil {
 		length = response.ContentLength
 	}
-	t.record(gate.Allow(), length)
+	if err := t.record(gate.Allow(), length); err != nil {
+		t.unwritten(err)
+		return
+	}
 	t.head(a)
 	if response != nil {
 		t.copy(response)

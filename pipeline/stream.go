@@ -295,9 +295,10 @@ func (t *trip) open(a *gate.Answer) bool {
 		t.refuse(v)
 		return false
 	}
-	e := t.event(gate.KindStreamOpen, gate.Allow())
-	e.Result.Bytes = -1
-	_ = t.g.tools.Recorder.Record(e)
+	if err := t.write(t.event(gate.KindStreamOpen, gate.Allow()), -1); err != nil {
+		t.unwritten(err)
+		return false
+	}
 	return true
 }
 

@@ -94,7 +94,7 @@ type Breaker struct {
 // TLS is how servers are verified and how the gateway shows itself to them. TLS 1.2 is the least.
 type TLS struct {
 	// CA is a file of certificates in PEM form that replaces the system's. Default: the system's.
-	CA string `yaml:"ca"`
+	CA string `yaml:"ca,public"`
 	// ServerName is the name that certificates must carry. Default: the target's host.
 	ServerName string `yaml:"server_name"`
 	// ClientCert refers to the gateway's certificate chain in PEM form. Read again for every new connection. No default.

@@ -374,6 +374,30 @@ func TestRecoveryOfTheLog(t *testing.T) {
 	verify(t, r)
 }
 
+// An answer whose event finds no place in the queue does not leave, even though the log was not failing when it was decided.
+func TestNoAnswerWithoutItsEvent(t *testing.T) {
+	t.Parallel()
+	server := newOrigin(t, nil)
+	r := prepared(t, oneAPI(server)+"audit: {also: [stdout]}\n", nil)
+	unread(t, r)
+	r.start() // its event hangs
+	for range 3 { // the writer takes some before it hangs
+		for r.node.written.log.Load().Offer(gate.Event{}) {
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if r.node.Err() != nil {
+		t.Fatal("the log fails too early for this test")
+	}
+	got := r.get("h", "/orders/1")
+	if server.requests.Load() != 1 || got.status != 503 || got.code != gate.Unavailable {
+		t.Errorf("%d requests at the server, %+v", server.requests.Load(), got)
+	}
+	if n := r.metric("gatehouse_events_unwritten_total"); n == "0" || n == "" {
+		t.Errorf("%q events counted as unwritten", n)
+	}
+}
+
 // H18: whatever a client asks for, no new series appears.
 func TestRandomPathsMakeNoSeries(t *testing.T) {
 	t.Parallel()
