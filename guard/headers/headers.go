@@ -103,6 +103,12 @@ func token(name string) bool {
 	})
 }
 
+// thisMachine tells that the host is localhost: a browser that is told to come over TLS only would apply that to every other
+// server that somebody develops there, on any port, for a year.
+func thisMachine(x *gate.Exchange) bool {
+	return x.Request != nil && (x.Request.Host == "localhost" || strings.HasSuffix(x.Request.Host, ".localhost"))
+}
+
 // Review changes the answer's fields; it never denies.
 func (g *Guard) Review(_ context.Context, x *gate.Exchange, a *gate.Answer) gate.Verdict {
 	for _, name := range g.remove {
@@ -113,7 +119,7 @@ func (g *Guard) Review(_ context.Context, x *gate.Exchange, a *gate.Answer) gate
 			a.Fields[f[0]] = []string{f[1]}
 		}
 	}
-	if x.Source.TLS != nil {
+	if x.Source.TLS != nil && !thisMachine(x) {
 		a.Fields["Strict-Transport-Security"] = []string{g.hsts}
 	} else {
 		delete(a.Fields, http.CanonicalHeaderKey("Strict-Transport-Security"))

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/canon"
 )
 
 func answer(t *testing.T, cfg Config, secure bool, fields http.Header) http.Header {
@@ -43,6 +44,22 @@ func TestWhatIsAddedAndRemoved(t *testing.T) {
 func TestNoHSTSWithoutTLS(t *testing.T) {
 	if got := answer(t, Config{}, false, http.Header{"Strict-Transport-Security": {"max-age=1"}}); got.Get("Strict-Transport-Security") != "" {
 		t.Error(got)
+	}
+}
+
+// A development gateway must not tell browsers that all of localhost speaks TLS.
+func TestNoHSTSForLocalhost(t *testing.T) {
+	g, err := New(Config{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, sent := range map[string]bool{"localhost": false, "shop.localhost": false, "shop.example": true, "notlocalhost": true, "localhost.example": true} {
+		x := &gate.Exchange{Source: gate.Source{TLS: &tls.ConnectionState{}}, Request: &canon.Request{Host: host}}
+		a := &gate.Answer{Fields: http.Header{"Strict-Transport-Security": {"max-age=1"}}}
+		g.Review(t.Context(), x, a)
+		if got := a.Fields.Get("Strict-Transport-Security"); (got == "max-age=31536000; includeSubDomains") != sent || !sent && got != "" {
+			t.Errorf("%s: %q", host, got)
+		}
 	}
 }
 
