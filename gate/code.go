@@ -17,7 +17,6 @@ const (
 	NotFound         Code = "not_found"          // 404: no such host, API or operation
 	MethodNotAllowed Code = "method_not_allowed" // 405
 	TooSlow          Code = "too_slow"           // 408
-	Conflict         Code = "conflict"           // 409: not now, in this order
 	TooLarge         Code = "too_large"          // 413: the body
 	TargetTooLong    Code = "target_too_long"    // 414
 	UnsupportedMedia Code = "unsupported_media"  // 415
@@ -32,13 +31,14 @@ const (
 	Unavailable      Code = "unavailable"        // 503: no server, or the gateway cannot decide
 	ServerTooSlow    Code = "server_too_slow"    // 504
 	BadVersion       Code = "bad_version"        // 505
+	ClientGone       Code = "client_gone"        // 499: the client left before its answer; nobody reads this
 )
 
 var statuses = map[Code]int{
 	BadRequest: 400, InvalidInput: 400, NoIdentity: 401, NotAllowed: 403, BadAddress: 403, BadOrigin: 403, Attack: 403,
-	NotFound: 404, MethodNotAllowed: 405, TooSlow: 408, Conflict: 409, TooLarge: 413, TargetTooLong: 414,
+	NotFound: 404, MethodNotAllowed: 405, TooSlow: 408, TooLarge: 413, TargetTooLong: 414,
 	UnsupportedMedia: 415, BadExpectation: 417, Misdirected: 421, UpgradeRequired: 426, TooMany: 429, HeadTooLarge: 431,
-	Internal: 500, Unsupported: 501, BadServer: 502, Unavailable: 503, ServerTooSlow: 504, BadVersion: 505,
+	Internal: 500, Unsupported: 501, BadServer: 502, Unavailable: 503, ServerTooSlow: 504, BadVersion: 505, ClientGone: 499,
 }
 
 // Codes lists every code.

@@ -223,5 +223,5 @@ func TestEveryReasonHasAStory(t *testing.T) {
 
 // codeless are codes for which there is no story, and why.
 var codeless = map[gate.Code]string{
-	gate.Conflict: "no guard built so far knows an order of steps",
+	gate.Internal: "no story makes the gateway err; TestFaults does",
 }
