@@ -3,6 +3,7 @@ package adversary
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -160,7 +161,9 @@ func (g *gateway) stop() {
 
 // command runs the program with this gateway's state.
 func (g *gateway) command(args ...string) (stdout string, code int) {
-	c := exec.Command(binary, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // a command that serves is ended
+	defer cancel()
+	c := exec.CommandContext(ctx, binary, args...)
 	c.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(g.dir, "data"))
 	c.Dir = g.dir
 	var out, errs bytes.Buffer

@@ -22,7 +22,7 @@ func run(m *testing.M) int {
 	if len(os.Args) > 1 && os.Args[len(os.Args)-1] == "-test.list" {
 		return m.Run()
 	}
-	dir, err := os.MkdirTemp("", "adversary")
+	dir, err := os.MkdirTemp("", "gh")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -1,0 +1,136 @@
+package adversary
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// missing is a row whose feature does not exist yet: why, and the key that must therefore be refused as unknown.
+type missing struct{ why, section, key string }
+
+func notYet() map[string]missing {
+	return map[string]missing{
+		"A17": {"no client certificates yet: one TLS policy for all names", "listen", "client_ca: ca.pem"},
+		"D11": {"h2spec is no module of ours yet; floods, forms and semantics are tested here and in kit/wire", "", ""},
+		"D13": {"no HTTP/3, and Go's TLS server has no early data over TCP", "listen", "http3: true"},
+		"D14": {"no client certificates yet, so TLS policies cannot differ", "listen", "client_auth: require"},
+		"D20": {"needs TLS records written by hand; Go's own bound holds (toolchain 1.26.6)", "", ""},
+	}
+}
+
+// elsewhere are rows whose cases are tests of their own, by the test's name.
+func elsewhere() map[string][]string {
+	return map[string][]string{
+		"A16": {"TestManyHosts"}, "A22": {"TestSameRequest", "FuzzSameRequest"}, "A24": {"TestWhoMay"},
+		"B1": {"TestNothingFoldsIntoAManagedField"}, "B10": {"TestTrailers"}, "B12": {"TestRedirectsAreNotFollowed"}, "B14": {"TestRedirectsAreNotFollowed"},
+		"B17": {"TestNothingFoldsIntoAManagedField"}, "B18": {"TestPROXYHeaders"},
+		"C13": {"TestEarlyAnswerAndALateBody"}, "C14": {"TestASecondRequestIsDecidedOnItsOwn"}, "C15": {"TestAnswersOfServers"},
+		"C16": {"TestNoTunnelWithoutSwitching"}, "C20": {"TestNobodyGetsAnothersAnswer"}, "C23": {"TestDesyncCorpus"},
+		"D1": {"TestFrameFloods"}, "D2": {"TestFrameFloods"}, "D3": {"TestFrameFloods"}, "D4": {"TestFrameFloods"}, "D5": {"TestHeaderListBomb"},
+		"D7": {"TestManySlowBodiesOnOneConnection"}, "D8": {"TestServerWithBadSettings"}, "D15": {"TestHelloInPieces"}, "D16": {"TestNoTunnelAfterARefusedHandshake"}, "D19": {"TestNoResumptionAcrossAReload"},
+		"G13": {"TestDeflateArrivesPlainOrNotAtAll"},
+		"H1":  {"TestConnectionFloods"}, "H2": {"TestSlowClients"}, "H3": {"TestSlowClients"}, "H4": {"TestConnectionFloods"}, "H5": {"TestConnectionFloods"},
+		"H6": {"TestConnectionFloods"}, "H7": {"TestConnectionFloods"}, "H12": {"TestFilesRunOut"}, "H13": {"TestAnswersOfServers", "TestEndlessAnswer"}, "H15": {"TestRetriesStayWithinTheirBudget"},
+		"I3": {"TestAdminIsOutOfReach"}, "I10": {"TestNothingOfARequestIsExpanded"},
+		"K1": {"TestEventsStayLines"}, "K2": {"TestSecretsTurnUpNowhere"},
+	}
+}
+
+// rowsOfIssue are the rows that this suite must cover.
+func rowsOfIssue() []string {
+	var rows []string
+	add := func(letter string, numbers ...int) {
+		for _, n := range numbers {
+			rows = append(rows, letter+strconv.Itoa(n))
+		}
+	}
+	span := func(letter string, from, to int) {
+		for n := from; n <= to; n++ {
+			add(letter, n)
+		}
+	}
+	span("A", 1, 28)
+	span("B", 1, 18)
+	span("C", 1, 25)
+	span("D", 1, 5)
+	span("D", 7, 16)
+	add("D", 19, 20)
+	span("E", 1, 9)
+	add("E", 26, 27, 29, 30, 31, 32, 36)
+	span("G", 2, 15)
+	span("G", 21, 23)
+	span("H", 1, 7)
+	add("H", 12, 13, 15)
+	add("I", 3, 5, 6, 10, 13)
+	add("K", 1, 2)
+	return rows
+}
+
+// Every row has a case, a test, or a reason. This list is what the closing note of the issue cites.
+func TestEveryRowIsCovered(t *testing.T) {
+	covered := map[string]int{}
+	for _, list := range [][]attack{pathRows(), fieldRows(shared, t), framingRows(), http2Rows(), tokenRows(), bodyRows()} {
+		for _, a := range list {
+			covered[a.row]++
+		}
+	}
+	for _, c := range refusedDocuments() {
+		covered[c.row]++
+	}
+	tests := testsHere(t)
+	for row, names := range elsewhere() {
+		for _, name := range names {
+			if !slices.Contains(tests, name) {
+				t.Errorf("%s: there is no %s", row, name)
+			}
+			covered[row]++
+		}
+	}
+	not := notYet()
+	for _, row := range rowsOfIssue() {
+		n, without := not[row]
+		switch {
+		case covered[row] == 0 && !without:
+			t.Errorf("%s has no case and no reason", row)
+		case covered[row] == 0:
+			t.Logf("not yet: %s: %s", row, n.why)
+		}
+	}
+	total := 0
+	for _, n := range covered {
+		total += n
+	}
+	t.Logf("%d rows, %d cases and tests", len(covered), total)
+	if len(not) > 8 {
+		t.Errorf("%d rows are not covered yet", len(not))
+	}
+}
+
+// testsHere are the names of the tests and fuzz targets in this folder.
+func testsHere(t *testing.T) []string {
+	t.Helper()
+	packages, err := parser.ParseDir(token.NewFileSet(), ".", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range packages {
+		for _, file := range p.Files {
+			for _, d := range file.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && (strings.HasPrefix(f.Name.Name, "Test") || strings.HasPrefix(f.Name.Name, "Fuzz")) {
+					names = append(names, f.Name.Name)
+				}
+			}
+		}
+	}
+	if len(names) < 20 {
+		t.Fatal(fmt.Sprint("only ", names))
+	}
+	return names
+}
