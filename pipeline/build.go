@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -208,10 +209,13 @@ func upstreamMistakes(m *mistake.List, err error) {
 	}
 }
 
+// apiName is what the name of an API may be: it stands in metrics, in file names and on terminals.
+var apiName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
 // apiOf reads the contract and the names under which the API is reached.
 func (g *Gateway) apiOf(d *config.Document, c APIConfig, m *mistake.List) *gate.API {
 	api := &gate.API{Name: c.Name}
-	if c.Name == "" || strings.ContainsAny(c.Name, " /\"'`{}") {
+	if !apiName.MatchString(c.Name) {
 		m.Add("name", "name: orders", "an API needs a name of letters, digits and dashes")
 	}
 	for j, h := range c.Hosts {

@@ -31,6 +31,8 @@ func TestAPIMistakes(t *testing.T) {
 		"same host, spelt apart":    {"{name: t, hosts: [A.test.], contract: c.yaml, " + to + "}, {name: u, hosts: [a.test], contract: c.yaml, " + to + "}", contract("/v1"), "base"},
 		"host with a port":          {"{name: t, hosts: [\"a.test:8443\"], contract: c.yaml, " + to + "}", contract("/v1"), "hosts[0]"},
 		"host with a wildcard":      {"{name: t, hosts: [\"*.test\"], contract: c.yaml, " + to + "}", contract("/v1"), "hosts[0]"},
+		"name with a space":         {"{name: a b, contract: c.yaml, " + to + "}", contract("/v1"), "name"},
+		"name that never ends":      {"{name: " + strings.Repeat("a", 65) + ", contract: c.yaml, " + to + "}", contract("/v1"), "name"},
 		"no server":                 {"{name: t, contract: c.yaml}", contract("/v1"), "to"},
 		"no contract":               {"{name: t, " + to + "}", nil, "contract"},
 		"none, no reason":           {"{name: t, contract: none, " + to + "}", nil, "contract"},
