@@ -145,6 +145,7 @@ type seenBy func() []string
 
 // C23: whatever two readers may disagree about, each server behind understands exactly the requests that were accepted.
 func TestDesyncCorpus(t *testing.T) {
+	t.Parallel()
 	corpus := desyncCorpus()
 	if len(corpus) < 65 {
 		t.Fatalf("%d cases", len(corpus))

@@ -92,6 +92,7 @@ func arrange(t *testing.T, document string, files map[string]string) (dir string
 
 // The document that the cases change is good; each change is refused by check and by serve, with words that lead there.
 func TestDocumentsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	g := &gateway{dir: arrange(t, good, nil)}
 	if out, code := g.command("check"); code != 0 {
 		t.Fatalf("the good document: exit %d\n%s", code, out)
@@ -123,6 +124,7 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 
 // A key of a feature that does not exist yet is refused as unknown: nobody can believe that it is on.
 func TestWhatDoesNotExistIsRefused(t *testing.T) {
+	t.Parallel()
 	for row, n := range notYet() {
 		if n.section == "" {
 			continue

@@ -105,6 +105,7 @@ func (g *gateway) many(t *testing.T, block, n int, protocols []string, use func(
 
 // H1, H4 to H7 in a short form: what costs an attacker nothing costs the gateway little, and others are served.
 func TestConnectionFloods(t *testing.T) {
+	t.Parallel()
 	g := floodGateway(t)
 	g.sendRaw(t, source(), healthy, true, false)
 	t.Run("H1", func(t *testing.T) {
@@ -233,6 +234,7 @@ func TestSlowClients(t *testing.T) {
 
 // H12: when the files that the process may open run out, the admin address still answers, and service goes on afterwards.
 func TestFilesRunOut(t *testing.T) {
+	t.Parallel()
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ apis:
 
 // B18: the header of the PROXY protocol is taken once, in one form, from trusted proxies, and from them it is demanded.
 func TestPROXYHeaders(t *testing.T) {
+	t.Parallel()
 	g := another(t, proxyDocument, map[string]string{"small.yaml": smallContract})
 	v1 := "PROXY TCP4 198.51.100.77 192.0.2.1 1234 443\r\n"
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + string([]byte{198, 51, 100, 78, 192, 0, 2, 1, 4, 210, 1, 187})
@@ -95,6 +96,7 @@ func timeoutOrNil(err error) bool { return err != nil && timeout(err) }
 
 // A16: the answer does not depend on how many hosts there are.
 func TestManyHosts(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 101, 1000} {
 		var b strings.Builder
 		b.WriteString("listen: {at: [\"http://127.0.0.1:0\"], admin: \"http://ADMIN\"}\nguards: {waf: {off: {accept_risk: \"a test of hosts\"}}}\napis:\n")

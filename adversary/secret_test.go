@@ -215,6 +215,7 @@ func TestTrailers(t *testing.T) {
 
 // D8: a server behind that speaks HTTP/2 badly ends its own connection and nothing else.
 func TestServerWithBadSettings(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -255,6 +256,7 @@ func TestServerWithBadSettings(t *testing.T) {
 
 // D19: a session from before a reload is not resumed after it.
 func TestNoResumptionAcrossAReload(t *testing.T) {
+	t.Parallel()
 	g := floodGateway(t)
 	config := &tls.Config{RootCAs: g.roots, ServerName: "api.test", NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(4)}
 	resumed := func() bool {
