@@ -113,7 +113,9 @@ func checkDocument(state, file string, data []byte, rules *waf.Rules) (checked, 
 	if len(m) > 0 {
 		return checked{}, inOrder(m)
 	}
-	return checked{l.gateway.Table(), l.listen.Limits.InForce()}, nil
+	table := l.gateway.Table()
+	table.Risk = append(otherRisks(l.document), table.Risk...)
+	return checked{table, l.listen.Limits.InForce()}, nil
 }
 
 // inOrder sorts mistakes as a reader of the document meets them. Where a value is missing, nothing more is said of that

@@ -201,7 +201,10 @@ func (p paint) findings(w io.Writer, title, color, remedy string, list []gate.Fi
 		if len(names) > 6 {
 			shown += fmt.Sprintf(" and %d more", len(names)-6)
 		}
-		paragraph(w, "  ", shown+": "+s.what, paint{})
+		if shown != "" { // of the whole gateway otherwise
+			shown += ": "
+		}
+		paragraph(w, "  ", shown+s.what, paint{})
 		if s.risk != "" {
 			paragraph(w, "      accepted: ", s.risk, paint{})
 		}
