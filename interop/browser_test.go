@@ -124,8 +124,9 @@ type outcome struct {
 }
 
 // TestBrowser lets pages of two origins call the gateway from Chromium. What CORS means is decided there and nowhere
-// else: a gateway that sends the right fields to curl has proved nothing.
+// else: a gateway that sends the right fields to curl has proved nothing. The websocket is row D16.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("clients/page.html")
 	if err != nil {
 		t.Fatal(err)

@@ -109,13 +109,14 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // TestClients lets the clients that people have call the built gateway in the plain ways, over both protocols. Every use
 // here must pass: a strict gateway that breaks curl is switched off by its first user.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	h := settle(t, echoContract, echoDocument, behind(t, echo))
 	for _, protocol := range []string{"--http1.1", "--http2"} {
 		t.Run("curl "+protocol, func(t *testing.T) { curls(t, h, protocol) })
 	}
 	for _, c := range []struct{ name, program, file string }{
 		{"node", "node", "clients/fetch.mjs"},
-		{"python", "/usr/bin/python3", "clients/standard.py"},
+		{"python", "python3", "clients/standard.py"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := program(t, []string{"NODE_EXTRA_CA_CERTS=" + h.ca, "GATEHOUSE_CA=" + h.ca, "GATEHOUSE_URL=" + h.url}, c.program, c.file)

@@ -15,27 +15,29 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 )
 
-// TestMain builds the program once for all tests here; they find it under GATEHOUSE_BINARY.
+// TestMain builds the programs once for all tests here; they find them in the folder that GATEHOUSE_PROGRAMS names.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "gatehouse-interop")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			err = os.Setenv("GATEHOUSE_PROGRAMS", dir)
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer os.RemoveAll(dir)
-		binary := filepath.Join(dir, "gatehouse")
-		if out, err := exec.Command("go", "build", "-o", binary, "../cmd/gatehouse").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", dir+"/", "../cmd/gatehouse", "../examples/shop/cmd/shop", "../examples/shop/tour")
+		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
-			return 1
-		}
-		if err := os.Setenv("GATEHOUSE_BINARY", binary); err != nil {
-			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()
 	}())
 }
+
+// built is the file of a program of ours: gatehouse, shop or tour.
+func built(program string) string { return filepath.Join(os.Getenv("GATEHOUSE_PROGRAMS"), program) }
 
 // house is a running gateway with a document, a contract, a certificate and a state directory of its own.
 type house struct {
@@ -59,7 +61,7 @@ func settle(t *testing.T, contract, document, server string) *house {
 			t.Fatal(err)
 		}
 	}
-	start(t, h.env(), "serving", binary(), "serve", "--config", filepath.Join(h.dir, "gatehouse.yaml"))
+	start(t, h.env(), "serving", built("gatehouse"), "serve", "--config", filepath.Join(h.dir, "gatehouse.yaml"))
 	return h
 }
 
@@ -68,7 +70,7 @@ func (h *house) env() []string { return []string{"XDG_DATA_HOME=" + filepath.Joi
 // token is one of the development issuer.
 func (h *house) token(t *testing.T, args ...string) string {
 	t.Helper()
-	c := exec.Command(binary(), append([]string{"token"}, args...)...)
+	c := exec.Command(built("gatehouse"), append([]string{"token"}, args...)...)
 	c.Env = append(os.Environ(), h.env()...)
 	out, err := c.Output()
 	if err != nil {
@@ -132,8 +134,6 @@ func (h *house) sound(t *testing.T) {
 		}
 	}
 }
-
-func binary() string { return os.Getenv("GATEHOUSE_BINARY") }
 
 // behind is a server behind the gateway, until the test ends.
 func behind(t *testing.T, handler http.HandlerFunc) string {

@@ -55,9 +55,15 @@ func start(t *testing.T, env []string, word, name string, args ...string) {
 		t.Fatal(err)
 	}
 	_ = write.Close()
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait(); _ = read.Close() })
-	ready := make(chan bool, 1)
+	ready, ended := make(chan bool, 1), make(chan struct{})
+	t.Cleanup(func() { // nothing may be logged once the test is over
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		_ = read.Close()
+		<-ended
+	})
 	go func() {
+		defer close(ended)
 		lines := bufio.NewScanner(read)
 		for lines.Scan() {
 			if strings.Contains(lines.Text(), word) {
@@ -120,11 +126,9 @@ paths:
 // Tokens of a real provider: good ones pass, those for another audience or of forgotten keys do not, and a rotation of the
 // provider's keys needs nobody's help.
 func TestOIDCProvider(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
-	binary := filepath.Join(t.TempDir(), "gatehouse")
-	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/gatehouse").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	binary := built("gatehouse")
 	seen := make(chan http.Header, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r.Header.Clone()

@@ -16,10 +16,7 @@ import (
 // attacks that the tour credits to it must succeed again. A guard that is credited with what another one stops, or that
 // stops nothing, fails here.
 func TestShop(t *testing.T) {
-	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin+"/", "../cmd/gatehouse", "../examples/shop/cmd/shop", "../examples/shop/tour").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	t.Parallel()
 	document, err := os.ReadFile("../examples/shop/gatehouse.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +31,10 @@ func TestShop(t *testing.T) {
 		if removed == nil {
 			name = "whole"
 		}
-		t.Run(name, func(t *testing.T) { tour(t, bin, string(document), removed) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tour(t, string(document), removed)
+		})
 	}
 }
 
@@ -48,13 +48,13 @@ func onLoopback(address string) bool {
 }
 
 // tour starts the shop and a gateway without the guards that are removed, on ports of their own, and runs the tour.
-func tour(t *testing.T, bin, document string, removed []string) {
+func tour(t *testing.T, document string, removed []string) {
 	dir := t.TempDir()
 	args := []string{"--data", filepath.Join(dir, "shop")}
 	for _, service := range []string{"control", "catalogue", "orders", "paycard", "paybank", "logistics", "invoice"} {
 		args = append(args, "--"+service, "127.0.0.1:"+freePort(t))
 	}
-	start(t, nil, "ready", filepath.Join(bin, "shop"), args...)
+	start(t, nil, "ready", built("shop"), args...)
 	gateway := "https://localhost:" + freePort(t)
 	file := filepath.Join(dir, "gatehouse.yaml")
 	text := strings.ReplaceAll(document, "https://localhost:8443", gateway)
@@ -75,9 +75,9 @@ func tour(t *testing.T, bin, document string, removed []string) {
 		t.Fatal(err)
 	}
 	env := []string{"XDG_DATA_HOME=" + filepath.Join(dir, "state")}
-	start(t, env, "serving", filepath.Join(bin, "gatehouse"), "serve", "--config", file)
-	run := exec.Command(filepath.Join(bin, "tour"), "--shop", filepath.Join(dir, "shop", "addresses.json"), "--gateway", gateway, "--ca", ca,
-		"--gatehouse", filepath.Join(bin, "gatehouse"), "--state", filepath.Join(dir, "state"), "--without", strings.Join(removed, ","))
+	start(t, env, "serving", built("gatehouse"), "serve", "--config", file)
+	run := exec.Command(built("tour"), "--shop", filepath.Join(dir, "shop", "addresses.json"), "--gateway", gateway, "--ca", ca,
+		"--gatehouse", built("gatehouse"), "--state", filepath.Join(dir, "state"), "--without", strings.Join(removed, ","))
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// TestTLS lets openssl shake hands with the built gateway in good and in bad ways, by default and where TLS 1.2 is admitted.
+// TestTLS lets openssl shake hands with the built gateway in good and in bad ways, by default and where TLS 1.2 is admitted
+// (rows A17, D13, D15).
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	server := behind(t, echo)
 	t.Run("default", func(t *testing.T) {
 		h := settle(t, echoContract, echoDocument, server)
