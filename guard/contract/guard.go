@@ -14,6 +14,9 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/openapi"
 )
 
+// Disguised is the reason for a field that a server could take for a declared one.
+const Disguised gate.Reason = "contract.disguised_field"
+
 // Config is empty: what is admitted stands in the contract alone. An exception is written where it will be read, in the
 // contract.
 type Config struct{}
@@ -36,6 +39,9 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	}
 	if v := op.CheckParameters(x.Request, x.Params); v != nil {
 		return verdict(v)
+	}
+	if field, parameter := disguised(op, x.Request.Fields); field != "" {
+		return gate.Deny(gate.InvalidInput, Disguised, "field %.60q could be taken for the declared header parameter %q", field, parameter).At(op.Pointer)
 	}
 	if bodiless(x.Operation) {
 		return gate.Allow()
@@ -137,4 +143,4 @@ func told(v *openapi.Violation) string {
 }
 
 // Reasons lists every reason that this guard denies with, apart from those of the body's reader.
-func Reasons() []string { return append(openapi.Reasons(), "contract.no_operation") }
+func Reasons() []string { return append(openapi.Reasons(), "contract.no_operation", string(Disguised)) }
