@@ -40,7 +40,7 @@ func (v *value) ask(instance any) *problem {
 	e := v.entry
 	var err error
 	if e.counted {
-		within := false
+		var within bool
 		if err, within = e.all.judges.validate(e, instance); !within {
 			return &problem{pointer: e.pointer, what: budgetExceeded}
 		}

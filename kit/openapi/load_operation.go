@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -57,7 +58,8 @@ func (l *loader) loadPaths(root *node) {
 // refuseEqual finds templates that differ only in the names of their variables.
 func (l *loader) refuseEqual(entries []route.Entry[*node]) {
 	_, err := route.New(entries)
-	equal, _ := err.(mistake.List)
+	var equal mistake.List
+	errors.As(err, &equal)
 	for _, m := range equal {
 		for _, e := range entries {
 			if e.Place == m.Path {
