@@ -367,7 +367,8 @@ func attacks(t *testing.T, h *house) {
 	}
 }
 
-// sample takes lines from all lists below the folders, as many of each list as of any other, evenly spread over it.
+// sample takes lines from all lists below the folders, as many of each list as of any other, evenly spread over it. Lines
+// that are comments of the list, or one word, such as onfocus, are no attacks.
 func sample(t *testing.T, root string, folders []string, most int) []string {
 	t.Helper()
 	var lists [][]string
@@ -382,7 +383,7 @@ func sample(t *testing.T, root string, folders []string, most int) []string {
 			}
 			var lines []string
 			for line := range bytes.Lines(data) {
-				if line = bytes.TrimRight(line, "\r\n"); len(line) > 2 && len(line) < 2000 {
+				if line = bytes.TrimRight(line, "\r\n"); len(line) > 2 && len(line) < 2000 && line[0] != '#' && bytes.ContainsFunc(line, notInWord) {
 					lines = append(lines, string(line))
 				}
 			}
@@ -408,6 +409,8 @@ func sample(t *testing.T, root string, folders []string, most int) []string {
 	slices.Sort(lines)
 	return slices.Compact(lines)
 }
+
+func notInWord(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
 
 // documents sends documents of which some are JSON and some are not, to an operation that takes any JSON.
 func documents(t *testing.T, h *house) {

@@ -10,7 +10,7 @@ import (
 )
 
 // TestTLS lets openssl shake hands with the built gateway in good and in bad ways, by default and where TLS 1.2 is admitted
-// (rows A17, D13, D15).
+// (rows A17, D13, D19, M5).
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	server := behind(t, echo)
@@ -22,6 +22,7 @@ func TestTLS(t *testing.T) {
 			{"TLS 1.1", "-tls1_1 -servername localhost -cipher ALL:@SECLEVEL=0", "", []string{"alert protocol version"}},
 			{"TLS 1.0", "-tls1 -servername localhost -cipher ALL:@SECLEVEL=0", "", []string{"alert protocol version"}},
 			{"a name in capitals", "-servername LOCALHOST", "", []string{"New, TLSv1.3", "HTTP/1.1 200 OK"}},
+			{"a name with its last dot", "-servername localhost.", "", []string{"SSL alert number", "no peer certificate available"}}, // RFC 6066, section 3
 			{"no name", "-noservername", "", []string{"New, TLSv1.3", "HTTP/1.1 200 OK"}},
 			{"another name", "-servername evil.example", "", []string{"SSL alert number", "no peer certificate available"}},
 			{"a name below", "-servername a.localhost", "", []string{"SSL alert number", "no peer certificate available"}},
