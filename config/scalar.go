@@ -17,7 +17,7 @@ import (
 
 // scalar decodes one scalar into v.
 func (dec *decoder) scalar(n *node, v reflect.Value, path string, r rules) {
-	if !isExempt(v.Type()) && (isCredential(n.text) || !r.public && looksSecret(n.text)) {
+	if !isExempt(v.Type()) && (isCredential(n.text) || !r.public && !fits(v.Type(), n.text) && looksSecret(n.text)) {
 		dec.refuse(n, path, "file:/run/secrets/NAME", "this looks like a secret, and a document holds none: put it in a file that only the gateway may read and write file:/path/to/it, or in a variable and write env:NAME, where a reference is accepted")
 		return
 	}
@@ -49,6 +49,17 @@ var (
 
 // scalarStruct tells that a struct type is decoded from a scalar only.
 func scalarStruct(t reflect.Type) bool { return t == timeType || t == urlType }
+
+// fits tells that a text has the form that its type describes, as a reference to a secret has: then chance in it, such as a
+// folder's random name, is no secret.
+func fits(t reflect.Type, text string) bool {
+	pattern := wantedOf(t).pattern
+	if pattern == "" {
+		return false
+	}
+	form, err := regexp.Compile(pattern)
+	return err == nil && form.MatchString(text)
+}
 
 func (dec *decoder) basic(n *node, v reflect.Value, path string, r rules) {
 	switch v.Kind() {

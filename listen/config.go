@@ -43,7 +43,7 @@ type Config struct {
 // CertificateFiles is one certificate with its key.
 type CertificateFiles struct {
 	// File with the certificate and the chain behind it, PEM, the server's own first.
-	Cert string `yaml:"cert"`
+	Cert string `yaml:"cert,public"`
 	// Reference to the private key, PEM: file:/path or env:NAME.
 	Key secret.Ref `yaml:"key"`
 }
@@ -57,11 +57,11 @@ type ACME struct {
 	// Names to obtain certificates for. Wildcards need DNS-01, which is not built.
 	Domains []string `yaml:"domains"`
 	// File with the root, PEM, that the authority's own HTTPS is checked against. Default: the system's roots.
-	CARoot string `yaml:"ca_root"`
+	CARoot string `yaml:"ca_root,public"`
 	// True says that the authority's terms of service are accepted.
 	AcceptTerms bool `yaml:"accept_terms"`
 	// Directory for account and certificates, kept between starts. Default: acme in the state directory.
-	Storage string `yaml:"storage"`
+	Storage string `yaml:"storage,public"`
 }
 
 // TLSVersion is the lowest version of TLS. The zero TLSVersion is 1.3.

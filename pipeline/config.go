@@ -17,7 +17,7 @@ type APIConfig struct {
 	// Path in front of every operation, such as /v1. Default: the path of the contract's servers[0].url.
 	Base *string `yaml:"base"`
 	// File of the OpenAPI contract, relative to this document, or none, which needs accept_risk.
-	Contract string `yaml:"contract"`
+	Contract string `yaml:"contract,public"`
 	// Methods of a gRPC API, in place of a contract.
 	GRPC GRPCConfig `yaml:"grpc"`
 	// Why it is acceptable that this API is served without a contract.

@@ -58,8 +58,12 @@ func (t *trip) event(kind string, v gate.Verdict) gate.Event {
 func (t *trip) from() gate.From {
 	s := t.x.Source
 	f := gate.From{Address: s.Client.String(), Trace: t.trace().id}
-	if s.Peer.Addr() != s.Client {
-		f.Peer = s.Peer.Addr().String()
+	peer := s.Peer.Addr()
+	if t.conn != nil && t.conn.Socket.IsValid() {
+		peer = t.conn.Socket.Addr() // the proxy itself, where a PROXY header speaks for its client
+	}
+	if peer != s.Client {
+		f.Peer = peer.String()
 	}
 	if s.TLS != nil {
 		f.TLS = strings.TrimPrefix(tls.VersionName(s.TLS.Version), "TLS ")

@@ -214,6 +214,9 @@ func (t *trip) ask(stages []stage) gate.Verdict {
 		if v.Allowed() {
 			continue
 		}
+		if r := t.bodyRefusal(); r != nil && string(v.Reason) == r.Reason {
+			t.by = "wire" // while this guard was reading
+		}
 		if !s.watches(t.x.Began) {
 			return v
 		}

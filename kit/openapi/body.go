@@ -30,6 +30,9 @@ func (op *Operation) BodyFor(mediaType string) (*Body, *Violation) {
 	for i, b := range op.Bodies {
 		names[i] = b.MediaType
 	}
+	if _, known := body.KindOf(mediaType); !known {
+		mediaType = "TYPE" // a client's own words are not repeated
+	}
 	return nil, &Violation{Reason: badMediaType, Status: 415, Pointer: op.Pointer + "/requestBody/content", Where: "header.Content-Type",
 		What: "the media type is not declared; declared: " + strings.Join(names, ", "), Value: mediaType,
 		Fix: fmt.Sprintf("%q: {schema: {...}} at %s/requestBody/content", mediaType, op.Pointer)}

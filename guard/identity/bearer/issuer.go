@@ -45,7 +45,7 @@ type Issuer struct {
 	// Where the keys are, when not where the issuer says: an https URL or a file on this machine, holding a JWK Set.
 	Keys string `yaml:"keys,public"`
 	// File with the certificates (PEM) of the authorities that may vouch for the issuer's server. Default: the system's.
-	CA string `yaml:"ca"`
+	CA string `yaml:"ca,public"`
 	// How much the issuer's clock may differ from ours. Default 30s, at most 60s.
 	ClockSkew time.Duration `yaml:"clock_skew"`
 	// Permits that the issuer's server has a private address, with the reason. Without it, keys are fetched from public
