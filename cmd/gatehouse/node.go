@@ -158,7 +158,7 @@ func (n *node) incident(i listen.Incident) {
 	}
 	e.Decision = gate.Decision{Verdict: "deny", Guard: "listen", Reason: gate.Reason(i.Reason), Offset: i.Offset}
 	n.metrics.Event(e)
-	if suppressed, ok := n.written.incidents.pass(i.Time); ok {
+	if suppressed, ok := n.written.incidents.pass(i.Reason, i.Time); ok {
 		e.Note = withSuppressed(e.Note, suppressed)
 		if log := n.written.log.Load(); log == nil || !log.Offer(e) {
 			n.metrics.Unwritten()

@@ -14,7 +14,7 @@ func TestSampler(t *testing.T) {
 	for second := range 3 {
 		for range 5_000 {
 			total++
-			if n, ok := s.pass(start.Add(time.Duration(second) * time.Second)); ok {
+			if n, ok := s.pass("a", start.Add(time.Duration(second) * time.Second)); ok {
 				passed++
 				told += n
 			}
@@ -32,8 +32,20 @@ func TestSampler(t *testing.T) {
 	}
 }
 
+// TestSamplerKinds: a flood of one kind hides no other.
+func TestSamplerKinds(t *testing.T) {
+	s := sampler{most: 2}
+	now := time.Unix(1_800_000_000, 0)
+	for range 1000 {
+		s.pass("flood", now)
+	}
+	if n, ok := s.pass("other", now); !ok || n != 998 {
+		t.Errorf("the other kind passed %v and told of %d, want 998", ok, n)
+	}
+}
+
 func TestSamplerZero(t *testing.T) {
-	if _, ok := new(sampler).pass(time.Now()); ok {
+	if _, ok := new(sampler).pass("a", time.Now()); ok {
 		t.Error("the zero sampler lets something through")
 	}
 }
@@ -42,11 +54,11 @@ func TestSamplerZero(t *testing.T) {
 func TestSamplerClockBack(t *testing.T) {
 	s := sampler{most: 1}
 	now := time.Unix(1_800_000_000, 0)
-	s.pass(now)
-	if _, ok := s.pass(now.Add(-time.Hour)); !ok {
+	s.pass("a", now)
+	if _, ok := s.pass("a", now.Add(-time.Hour)); !ok {
 		t.Error("an hour back is another second")
 	}
-	if _, ok := s.pass(now.Add(-time.Hour)); ok {
+	if _, ok := s.pass("a", now.Add(-time.Hour)); ok {
 		t.Error("two in the same second")
 	}
 }
@@ -60,7 +72,7 @@ func TestSamplerFromManyGoroutines(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 100 {
-				if _, ok := s.pass(now); ok {
+				if _, ok := s.pass("a", now); ok {
 					mu.Lock()
 					passed++
 					mu.Unlock()
