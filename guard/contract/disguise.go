@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/openapi"
 )
 
@@ -16,7 +17,7 @@ func disguised(op *openapi.Operation, fields http.Header) (field, parameter stri
 			continue
 		}
 		for _, p := range op.Parameters {
-			if p.In == "header" && !strings.EqualFold(p.Name, name) && sameVariable(p.Name, name) {
+			if p.In == "header" && !strings.EqualFold(p.Name, name) && canon.Alike(p.Name, name) {
 				return name, p.Name
 			}
 		}
@@ -26,33 +27,7 @@ func disguised(op *openapi.Operation, fields http.Header) (field, parameter stri
 
 // odd tells that a name has other signs than letters, digits and hyphens.
 func odd(name string) bool {
-	for i := range len(name) {
-		if letter(name[i]) == '-' && name[i] != '-' {
-			return true
-		}
-	}
-	return false
-}
-
-func sameVariable(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if letter(a[i]) != letter(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// letter is a letter in lower case or a digit, and a hyphen for everything else.
-func letter(c byte) byte {
-	switch {
-	case c >= 'A' && c <= 'Z':
-		return c + 'a' - 'A'
-	case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-		return c
-	}
-	return '-'
+	return strings.ContainsFunc(name, func(r rune) bool {
+		return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
 }

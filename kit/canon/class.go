@@ -93,7 +93,8 @@ func foldByte(c byte) byte {
 	return '-'
 }
 
-func sameFold(a, b string) bool {
+// Alike tells that a server could take one field name for the other: they differ in case and in signs only (B1, B17).
+func Alike(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}

@@ -93,7 +93,7 @@ func pretendsPrefix(name string) bool {
 		}
 	}
 	for _, prefix := range [...]string{"__Host-", "__Secure-"} {
-		if len(plain) >= len(prefix) && sameFold(plain[:len(prefix)], prefix) {
+		if len(plain) >= len(prefix) && Alike(plain[:len(prefix)], prefix) {
 			return true
 		}
 	}

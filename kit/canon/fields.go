@@ -54,7 +54,7 @@ func (c *Request) readField(name string, values []string, r *http.Request, opt *
 		}
 	}
 	for _, managed := range opt.Managed {
-		if sameFold(name, managed) {
+		if Alike(name, managed) {
 			c.remove(name)
 			return nil
 		}
