@@ -380,7 +380,7 @@ func TestNoAnswerWithoutItsEvent(t *testing.T) {
 	server := newOrigin(t, nil)
 	r := prepared(t, oneAPI(server)+"audit: {also: [stdout]}\n", nil)
 	unread(t, r)
-	r.start() // its event hangs
+	r.start()     // its event hangs
 	for range 3 { // the writer takes some before it hangs
 		for r.node.written.log.Load().Offer(gate.Event{}) {
 		}

@@ -14,7 +14,7 @@ func TestSampler(t *testing.T) {
 	for second := range 3 {
 		for range 5_000 {
 			total++
-			if n, ok := s.pass("a", start.Add(time.Duration(second) * time.Second)); ok {
+			if n, ok := s.pass("a", start.Add(time.Duration(second)*time.Second)); ok {
 				passed++
 				told += n
 			}
