@@ -54,7 +54,7 @@ func fieldRows(g *gateway, t *testing.T) []attack {
 		{row: "B9", name: "method", fields: []field{{"X-HTTP-Method-Override", "DELETE"}, {"X-Method-Override", "PUT"}}, want: passes(line)},
 		{row: "B9", name: "target", fields: []field{{"X-Original-URL", "/admin/x"}, {"X-Rewrite-URL", "/admin/x"}}, want: passes(line)},
 		{row: "B10", name: "announced", method: "POST", target: "/items", fields: []field{{"Content-Type", "application/json"}, {"Trailer", "X-User"}}, body: item, chunked: true, want: wire(400, gate.BadRequest, "framing.trailer"), want2: &noTrailer},
-		{row: "B10", name: "section", raw: "POST /items HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{\"name\":\"a\"}\r\n0\r\nX-User: admin\r\n\r\n", want: want{status: 400, code: gate.BadRequest, guard: "contract", reason: "framing.trailer", close: true}},
+		{row: "B10", name: "section", raw: "POST /items HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{\"name\":\"a\"}\r\n0\r\nX-User: admin\r\n\r\n", want: want{status: 400, code: gate.BadRequest, guard: "wire", reason: "framing.trailer", close: true}},
 		{row: "B11", name: "quote", raw: "GET /public/x HTTP/1.1\r\nHost: a\"; for=1.2.3.4\r\n\r\n", want: wire(400, gate.BadRequest, "host.malformed")},
 		{row: "B11", name: "quote", host: `a"; for=1.2.3.4`, over: 2, want: canon400("host.malformed")},
 		{row: "B13", name: "token", target: "/any", fields: []field{ann}, want: passes("GET /any HTTP/1.1", caller...)},

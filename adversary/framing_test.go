@@ -24,7 +24,7 @@ func framingRows() []attack {
 		return attack{row: row, name: name, raw: raw, want: wire(400, gate.BadRequest, reason)}
 	}
 	late := func(row, name, raw string, reason gate.Reason) attack { // found by whoever reads the body first
-		return attack{row: row, name: name, raw: raw, want: want{status: 400, code: gate.BadRequest, guard: "contract", reason: reason, close: true}}
+		return attack{row: row, name: name, raw: raw, want: want{status: 400, code: gate.BadRequest, guard: "wire", reason: reason, close: true}}
 	}
 	unknown := func(name, value string) attack {
 		return attack{row: "C5", name: name, raw: post("Transfer-Encoding: "+value) + "0\r\n\r\n", want: wire(501, gate.Unsupported, "framing.transfer_encoding_unknown")}
