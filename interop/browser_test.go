@@ -170,7 +170,22 @@ func TestBrowser(t *testing.T) {
 		}
 		return nil
 	}
-	t.Run("listed", func(t *testing.T) { fromListed(t, visit(listed), listed) })
+	t.Run("listed", func(t *testing.T) {
+		fromListed(t, visit(listed), listed)
+		asked := 0
+		for _, e := range h.events(t) {
+			if e.Request.Method != http.MethodOptions {
+				continue
+			}
+			if e.Decision.Verdict == "deny" { // after which it forgets what it may
+				break
+			}
+			asked++
+		}
+		if asked != 1 {
+			t.Errorf("the browser asked %d times whether it may write; it should remember the answer", asked)
+		}
+	})
 	server.Lock()
 	before := server.methods["POST"]
 	server.Unlock()
@@ -256,6 +271,7 @@ func fromListed(t *testing.T, results map[string]outcome, origin string) {
 	if s := seen(want(t, results, "write", 200)); s.Body != `{"text":"Zoë"}` || s.Fields.Get("Gatehouse-Subject") != "alice" || s.Fields.Get("Authorization") != "" {
 		t.Errorf("write: %+v", s)
 	}
+	want(t, results, "write again", 200)
 	want(t, results, "write without a token", 401)
 	want(t, results, "a field that is not listed", 0)
 	want(t, results, "a method that is not declared", 0)
@@ -288,6 +304,7 @@ func fromListed(t *testing.T, results map[string]outcome, origin string) {
 
 // closedToScripts is what holds for every origin.
 func closedToScripts(t *testing.T, results map[string]outcome) {
+	want(t, results, "sandbox", 0)
 	want(t, results, "open", 200)
 	want(t, results, "open, with cookies", 0)
 	want(t, results, "closed", 0)
@@ -296,7 +313,7 @@ func closedToScripts(t *testing.T, results map[string]outcome) {
 
 func fromStranger(t *testing.T, results map[string]outcome) {
 	for _, name := range []string{
-		"read", "write", "write without a token", "a field that is not listed", "a method that is not declared", "a denial", "a form with a file",
+		"read", "write", "write again", "write without a token", "a field that is not listed", "a method that is not declared", "a denial", "a form with a file",
 		"a form with a quote in a file's name", "text that poses as JSON", "sign in", "with cookies", "without cookies",
 	} {
 		want(t, results, name, 0)

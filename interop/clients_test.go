@@ -210,6 +210,9 @@ func curls(t *testing.T, h *house, protocol string) {
 	if status, _, _ := curl(t, h, protocol, "https://127.0.0.1:"+h.port+"/notes"); status != "200" {
 		t.Errorf("by address, without a server name: %s", status)
 	}
+	if status, _, _ := curl(t, h, "--http1.0", "--no-alpn", h.url+"/notes"); status != "200" { // as nginx calls servers behind it
+		t.Errorf("HTTP/1.0: %s", status)
+	}
 	if status, _, _ := curl(t, h, protocol, "-H", "If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT", h.url+"/file"); status != "304" {
 		t.Errorf("conditional GET: %s", status)
 	}
@@ -319,6 +322,7 @@ func refusals(t *testing.T, h *house) {
 		{"a property that is not declared", []string{"--json", `{"admin":true}`, "/notes"}, "400", "contract.unknown_property"},
 		{"a cookie twice", []string{"-b", "a=1; a=2", "/notes"}, "400", "cookie.duplicate"},
 		{"a raw quote in a cookie", []string{"-b", `prefs={"a":1}`, "/notes"}, "400", "cookie.malformed"},
+		{"a cookie without a name", []string{"-b", "a=1; lonely", "/notes"}, "400", "cookie.malformed"},
 		{"a field twice that is one", []string{"-H", "Authorization: Bearer a", "-H", "authorization: Bearer b", "/notes"}, "400", "field.duplicate"},
 		{"a form without its media type", []string{"-X", "PUT", "-H", "Content-Type:", "-d", "text=a", "/notes"}, "415", "contract.media_type"},
 		{"many ranges", []string{"-r", "0-1,2-3,4-5,6-7,8-9,10-11,12-13", "/file"}, "400", "field.range"},

@@ -32,6 +32,7 @@ func TestTLS(t *testing.T) {
 			{"ALPN of its own order", "-servername localhost -alpn foo,http/1.1", "", []string{"ALPN protocol: http/1.1"}},
 			{"no ALPN", "-servername localhost", "", []string{"No ALPN negotiated", "HTTP/1.1 200 OK"}},
 			{"ALPN of nothing known", "-servername localhost -alpn h3,spdy/3", "", []string{"alert no application protocol"}},
+			{"ALPN http/1.0, as curl --http1.0 names it", "-servername localhost -alpn http/1.0", "", []string{"alert no application protocol"}},
 			{"a curve that nobody has", "-servername localhost -groups X448", "", []string{"alert handshake failure"}},
 			{"P-256", "-servername localhost -groups P-256", "", []string{"New, TLSv1.3", "Server Temp Key: ECDH, prime256v1"}},
 			{"AES 128", "-servername localhost -ciphersuites TLS_AES_128_GCM_SHA256", "", []string{"Cipher is TLS_AES_128_GCM_SHA256"}},
