@@ -67,7 +67,7 @@ func (s *Server) admit(c net.Conn, r role) {
 	s.admitting.Go(func() {
 		begin := &beginning{server: s, set: set, role: r, socket: sock, info: &conn.Conn{
 			ID: s.ids.Add(1), Peer: peer, Socket: peer, Local: addrPort(c.LocalAddr()), Scheme: "http", Proxy: s.isProxy,
-			MinRate: int(set.config.Limits.MinRate),
+			MinRate: int(set.config.Limits.MinRate), Fields: set.config.Limits.Fields,
 		}}
 		if err := begin.run(proxy && set.config.ProxyProtocol.On()); err != nil {
 			_ = sock.Close()

@@ -150,9 +150,13 @@ func Build(d *config.Document, t Tools) (*Gateway, error) {
 	return g, nil
 }
 
+// usualFields is how many fields listeners admit unless their document says otherwise.
+const usualFields = 128
+
 // widest is the largest head that some API admits: the reader of heads works before the API is known, and each API's own
 // limits follow.
 func (g *Gateway) widest() (most canon.Limits) {
+	most.Fields = usualFields
 	for _, s := range append([]*site{g.nobody}, g.inOrder...) {
 		h := s.limits.Head()
 		most.URL, most.Query = max(most.URL, h.URL), max(most.Query, h.Query)

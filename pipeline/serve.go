@@ -131,7 +131,7 @@ func (t *trip) canonical() gate.Verdict {
 	if t.x.Source.Trusted { // before the canonical form removes what only a proxy may say
 		t.x.Source.Client, t.x.Source.Doubt = canon.Client(t.x.Source.Client, t.r.Header, t.conn.IsProxy)
 	}
-	request, refusal := canon.New(t.r, t.conn.Scheme, t.g.reading(t.x.Source.Trusted))
+	request, refusal := canon.New(t.r, t.conn.Scheme, t.g.reading(t.conn, t.x.Source.Trusted))
 	if refusal != nil {
 		return refused(refusal)
 	}
@@ -139,13 +139,17 @@ func (t *trip) canonical() gate.Verdict {
 	return gate.Allow()
 }
 
-// reading is how heads are read: what a trusted proxy says of its client is no pretence, and its removal needs no note.
-func (g *Gateway) reading(trusted bool) *canon.Options {
-	if !trusted {
+// reading is how heads are read: with as many fields as the listener admits, and what a trusted proxy says of its client is
+// no pretence, so that its removal needs no note.
+func (g *Gateway) reading(c *conn.Conn, trusted bool) *canon.Options {
+	if !trusted && c.Fields == g.canon.Limits.Fields {
 		return &g.canon
 	}
 	options := g.canon
-	options.Trusted = func(netip.Addr) bool { return true }
+	options.Limits.Fields = c.Fields
+	if trusted {
+		options.Trusted = func(netip.Addr) bool { return true }
+	}
 	return &options
 }
 

@@ -22,6 +22,7 @@ type Conn struct {
 	TLS     *tls.ConnectionState  // after the handshake; nil without TLS. Read only
 	Request *wire.RequestConn     // the strict reader of an HTTP/1 connection; nil for HTTP/2
 	MinRate int                   // bytes per second below which a body is too slow, for wire's PacedBody
+	Fields  int                   // most fields of a head; HTTP/2 heads are counted by whoever reads them
 	Proxy   func(netip.Addr) bool // tells whether an address is a trusted proxy by the document now in force; nil: none is
 }
 
