@@ -80,7 +80,7 @@ func (c CORS) answerPreflight(fields http.Header, allow []string) (http.Header, 
 		return nil, gate.Deny(gate.BadOrigin, "cors.origin", "web origin %s is not listed", gate.Mask(origin)).At("cors.origins")
 	}
 	if !slices.Contains(allow, method) {
-		return nil, gate.Deny(gate.MethodNotAllowed, "cors.method", "the contract declares no %.20q here", method)
+		return nil, gate.Deny(gate.MethodNotAllowed, "cors.method", "the contract declares no %.20q here", method).With("Allow", join(allow))
 	}
 	answer := http.Header{"Access-Control-Allow-Methods": {method}, "Access-Control-Max-Age": {"600"}}
 	c.mark(answer, origin)

@@ -152,6 +152,9 @@ func TestPreflightThroughTheGateway(t *testing.T) {
 		if told := w.Header().Get("Access-Control-Allow-Headers") != "" && w.Header().Get("Access-Control-Allow-Methods") == c.asks; told != (c.status == 204) {
 			t.Errorf("%s: a browser learns %v", c.name, w.Header())
 		}
+		if got := w.Header().Get("Allow"); (got != "") != (c.status == 405) || strings.Contains(got, "DELETE") { // RFC 9110 section 15.5.6
+			t.Errorf("%s: Allow %q", c.name, got)
+		}
 		if len(w.Header()["Vary"]) != 1 {
 			t.Errorf("%s: Vary %q", c.name, w.Header()["Vary"])
 		}
