@@ -129,7 +129,7 @@ func TestJSON(t *testing.T) {
 }
 
 func TestSchemaAndReference(t *testing.T) {
-	manual := config.Manual{"config_test.listenConfig.Handshake": "Handshake bounds a TLS handshake; default 5s.", "config_test.rateConfig.Burst": "Burst is a|b. Default: 200."}
+	manual := config.Manual{"config_test.listenConfig.Handshake": "Handshake bounds a TLS handshake; default 5s.", "config_test.rateConfig.Burst": "Burst is a|b. Default: 200, else 300 (see README)."}
 	schema, err := config.Schema(sampleParts, manual)
 	if err != nil || !strings.Contains(string(schema), "bounds a TLS handshake") {
 		t.Errorf("%v\n%s", err, schema)
@@ -141,7 +141,7 @@ func TestSchemaAndReference(t *testing.T) {
 	page := config.Reference(sampleParts, manual)
 	for _, row := range []string{
 		"| `handshake` | a duration, such as `5s` | 5s | Handshake bounds a TLS handshake; default 5s. |",
-		"| `burst` | a whole number | 200 | Burst is a\\|b. Default: 200. |",
+		"| `burst` | a whole number | 200, else 300 | Burst is a\\|b. Default: 200, else 300 (see README). |",
 		"| `tls.minimum` | one of 1.2, 1.3 |", "| `issuers[].url` | a URL, such as `https://host/path` | required |", "## apis[].guards.rate", "| `dry_run.until` | a date",
 	} {
 		if !strings.Contains(page, row) {

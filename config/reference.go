@@ -68,15 +68,15 @@ func typeWords(t reflect.Type) string {
 	return w.words
 }
 
-var defaultWords = regexp.MustCompile(`(?i)\b(?:the )?default(?:s to| is|:)?\s+("[^"]*"|[^;,()]*?)(?:[;,()]|\.(?:\s|$)|$)`)
+var defaultWords = regexp.MustCompile(`(?i)\b(?:the )?default(?:(?: and [a-z ]+)?:\s+([^;()]*?)(?:,? so that |[;()]|\.(?:\s|$)|$)|(?:s to| is)?\s+("[^"]*"|[^;,()]*?)(?:[;,()]|\.(?:\s|$)|$))`)
 
-// defaultOf takes the default from a field's comment, where it stands as "default 5s".
+// defaultOf takes the default from a field's comment, where it stands as "default 5s", or as "Default: one, two." when it has commas.
 func defaultOf(comment string, f field) string {
-	if f.rules.required {
+	if f.rules.required || strings.Contains(comment, "Required, no default") {
 		return "required"
 	}
 	if parts := defaultWords.FindStringSubmatch(comment); parts != nil {
-		return strings.TrimSpace(parts[1])
+		return strings.TrimSpace(parts[1] + parts[2])
 	}
 	return ""
 }
