@@ -35,7 +35,6 @@ type want struct {
 	reason gate.Reason
 	close  bool // a framing refusal: the connection ends, and a second request behind this one is not served
 
-	ends bool // no answer: the stream or connection ends, and an event of the listener says why
 	// Over HTTP/2, net/http answers a field that belongs to a connection by itself: 400, and the request reaches nobody, but
 	// no event is written.
 	unrecorded bool

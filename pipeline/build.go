@@ -113,7 +113,7 @@ func (s *site) streamLimit(op *gate.Operation) int64 {
 	case op.Stream.Kind == "upload" && op.Stream.Message > 0:
 		return op.Stream.Message
 	}
-	return int64(s.limits.Body().Bytes)
+	return s.limits.Body().Bytes
 }
 
 // Build makes a Gateway of a document, or lists every mistake in it and in the contracts it names.

@@ -248,7 +248,7 @@ func (b *bounded) begin() error {
 	buffer := make([]byte, 4<<10)
 	n, err := b.read(buffer)
 	b.first, b.end = buffer[:n], err
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

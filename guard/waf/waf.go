@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -249,7 +250,7 @@ func cookies(pairs []canon.Pair) string {
 // Opaque bytes are not looked into where a contract declares them; without a contract anybody may call anything opaque, so
 // they are read as text.
 func feedBody(tx transaction, op *gate.Operation, tree *body.Tree) error {
-	processor := ""
+	var processor string
 	switch tree.Kind {
 	case body.JSON:
 		processor = "JSON"
@@ -301,7 +302,7 @@ func attributes(raw []byte) (values []string) {
 	for {
 		before := d.InputOffset()
 		token, err := d.RawToken()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return values
 		}
 		if err != nil {
