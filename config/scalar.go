@@ -18,6 +18,7 @@ import (
 // scalar decodes one scalar into v.
 func (dec *decoder) scalar(n *node, v reflect.Value, path string, r rules) {
 	if !isExempt(v.Type()) && (isCredential(n.text) || !r.public && !fits(v.Type(), n.text) && looksSecret(n.text)) {
+		dec.doc.hide(n) // whole: what looks like words in front of a slash may be a part of it
 		dec.refuse(n, path, "file:/run/secrets/NAME", "this looks like a secret, and a document holds none: put it in a file that only the gateway may read and write file:/path/to/it, or in a variable and write env:NAME, where a reference is accepted")
 		return
 	}
