@@ -18,7 +18,7 @@ import (
 func unspecified() map[string]string {
 	const peculiar = "net/http answers 400 by itself, which is an answer and no error of the stream; nothing reaches a server"
 	return map[string]string{
-		"http2/6.5.3 Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE": "the case asks for a window of 0x7fffffff+1 at a time; the connection is closed, which is stricter",
+		"http2/6.5.3 Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE": "net/http closes a connection whose SETTINGS name one setting twice, which is stricter than the RFC",
 
 		"http2/8.1.2.2 Sends a HEADERS frame that contains the connection-specific header field":                       peculiar,
 		"http2/8.1.2.2 Sends a HEADERS frame that contains the TE header field with any value other than \"trailers\"": peculiar,
