@@ -18,7 +18,7 @@ type missing struct{ why, section, key string }
 func notYet() map[string]missing {
 	return map[string]missing{
 		"A17": {"no client certificates yet: one TLS policy for all names", "listen", "client_ca: ca.pem"},
-		"D11": {"h2spec is no module of ours yet; floods, forms and semantics are tested here and in kit/wire", "", ""},
+		"D11": {"h2spec runs in interop, beside bare net/http", "", ""},
 		"D13": {"no HTTP/3, and Go's TLS server has no early data over TCP", "listen", "http3: true"},
 		"D14": {"no client certificates yet, so TLS policies cannot differ", "listen", "client_auth: require"},
 		"D20": {"needs TLS records written by hand; Go's own bound holds (toolchain 1.26.6)", "", ""},

@@ -95,12 +95,12 @@ func (t *trip) asked() gate.Asked {
 	return a
 }
 
-// params names parameter values. A value is told only when the contract declares the parameter and nothing about it
+// params names parameter values. A value is told only when it is what the contract declares and nothing about it
 // looks secret: an undeclared one may be anything.
 func params(list []gate.Param, in string, pairs []canon.Pair, op *openapi.Operation) []gate.Param {
 	for _, p := range pairs {
 		one := gate.Param{In: in, Name: cut(p.Name)}
-		if declared := declared(op, in, p.Name); declared != nil && !declared.Secret && !looksSecret(p) {
+		if declared := declared(op, in, p.Name); declared != nil && !declared.Secret && !looksSecret(p) && declared.Fits(p.Value) {
 			one.Value = cut(p.Value)
 		} else {
 			one.Value = gate.Mask(p.Value)

@@ -12,10 +12,29 @@ import (
 
 // K2: an event repeats a value only when the contract declares the parameter and nothing about it looks secret.
 func TestWhichValuesEventsRepeat(t *testing.T) {
-	op := &openapi.Operation{Requests: openapi.Requests{Parameters: []*openapi.Parameter{
-		{In: "path", Name: "id"}, {In: "query", Name: "q"}, {In: "query", Name: "note", Secret: true}, {In: "query", Name: "reset_token"},
-		{In: "query", Name: "X-API-Key"}, {In: "query", Name: "sessionId"}, {In: "header", Name: "plain"},
-	}}}
+	contract, err := openapi.Load("a.yaml", func(string) ([]byte, error) {
+		return []byte(`openapi: 3.0.3
+info: {title: a, version: "1"}
+paths:
+  /a/{id}:
+    get:
+      security: []
+      parameters:
+        - {name: id, in: path, required: true, schema: {type: string, maxLength: 50}}
+        - {name: q, in: query, schema: {type: string}}
+        - {name: n, in: query, schema: {type: integer}}
+        - {name: note, in: query, schema: {type: string, format: password}}
+        - {name: reset_token, in: query, schema: {type: string}}
+        - {name: X-API-Key, in: query, schema: {type: string}}
+        - {name: sessionId, in: query, schema: {type: string}}
+        - {name: plain, in: header, schema: {type: string}}
+      responses: {"200": {description: ok}}
+`), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := contract.Operations[0]
 	const jwt = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"
 	for _, c := range []struct {
 		name, in, param, value string
@@ -26,6 +45,8 @@ func TestWhichValuesEventsRepeat(t *testing.T) {
 		{"a UUID", "path", "id", "0af76519-16cd-43dd-8448-eb211c80319c", true},
 		{"a date", "query", "q", "2026-11-22T15:00:00Z", true},
 		{"undeclared", "query", "debug", "shoes", false},
+		{"a number", "query", "n", "42", true},
+		{"not what is declared", "query", "n", "hunter2", false},
 		{"declared elsewhere", "query", "id", "1001", false},
 		{"declared as a field", "query", "plain", "shoes", false},
 		{"another case", "query", "Q", "shoes", false},

@@ -3,12 +3,16 @@ package openapi
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
 )
+
+// usualTypes may be repeated: whoever writes them has said nothing of their own.
+var usualTypes = []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain", "application/xml", "text/xml", "application/octet-stream"}
 
 // BodyFor gives the declared body for the media type of a request, in lower case and without parameters: the exact one, else
 // the narrowest range: type/*+suffix, type/*, */*. When none is declared for it the violation says 415, or 400 when the
@@ -30,7 +34,7 @@ func (op *Operation) BodyFor(mediaType string) (*Body, *Violation) {
 	for i, b := range op.Bodies {
 		names[i] = b.MediaType
 	}
-	if _, known := body.KindOf(mediaType); !known {
+	if !slices.Contains(usualTypes, mediaType) {
 		mediaType = "TYPE" // a client's own words are not repeated
 	}
 	return nil, &Violation{Reason: badMediaType, Status: 415, Pointer: op.Pointer + "/requestBody/content", Where: "header.Content-Type",

@@ -154,6 +154,10 @@ func (p *Parameter) checkCookie(cookies []canon.Pair) *Violation {
 	return p.one(cookies[found].Value)
 }
 
+// Fits tells whether a value, as it stands once in path or query, is what the parameter declares. A parameter that was not
+// read from a contract fits nothing.
+func (p *Parameter) Fits(raw string) bool { return p.value != nil && p.one(raw) == nil }
+
 // one judges a parameter that stands in one text.
 func (p *Parameter) one(raw string) *Violation {
 	if raw == "" && p.allowEmpty {
