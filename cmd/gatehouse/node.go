@@ -200,6 +200,7 @@ func (n *node) load(file string, data []byte) (*loaded, error) {
 	n.kept.pools.begin()
 	l.gateway, err = pipeline.Build(d, n.tools(l))
 	m.Under("", err)
+	misplaced(m)
 	return l, m.Err()
 }
 

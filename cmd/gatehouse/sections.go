@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/config"
@@ -18,6 +20,21 @@ func sections() []config.Part {
 		{Name: "audit", Type: reflect.TypeFor[audit.Config](), Doc: "The record of events."},
 	}
 	return append(parts, pipeline.Parts()...)
+}
+
+// misplaced names the place where a setting of connections belongs that stands among an API's limits: a connection carries
+// requests to many APIs, and cannot be bounded for one of them.
+func misplaced(list mistake.List) {
+	bounds := reflect.TypeFor[listen.Limits]()
+	for i := range list {
+		section, key, _ := strings.Cut(list[i].Path, "guards.limits.")
+		for f := range bounds.NumField() {
+			if name, _, _ := strings.Cut(bounds.Field(f).Tag.Get("yaml"), ","); key == name && (section == "" || strings.HasPrefix(section, "apis[")) {
+				list[i].What = fmt.Sprintf("%q bounds connections, which carry requests to every API; it belongs in listen.limits", key)
+				list[i].Write = "listen: {limits: {" + key + ": ...}}"
+			}
+		}
+	}
 }
 
 // known lists the mistakes that no section can see itself: words at the top that are no section.
