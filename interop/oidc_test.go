@@ -26,8 +26,17 @@ func provider(t *testing.T) string {
 		t.Fatal("the provider is not installed; run: npm ci --prefix interop/oidc")
 	}
 	port := freePort(t)
-	start(t, []string{"PORT=" + port}, "ready", "node", "oidc/provider.mjs")
+	start(t, []string{"PORT=" + port}, "ready", node(), "oidc/provider.mjs")
 	return "http://127.0.0.1:" + port
+}
+
+// node is the Node.js that came with the provider, which wants a newer one than distributions have; else the system's.
+func node() string {
+	own, err := filepath.Glob("oidc/node_modules/node-*/bin/node")
+	if err != nil || len(own) == 0 {
+		return "node"
+	}
+	return own[0]
 }
 
 func freePort(t *testing.T) string {
