@@ -75,7 +75,7 @@ func (t *trip) from() gate.From {
 }
 
 func (t *trip) asked() gate.Asked {
-	a := gate.Asked{HTTP: t.r.ProtoMajor, Bytes: t.sent}
+	a := gate.Asked{HTTP: t.r.ProtoMajor, Bytes: t.sent.Load()}
 	if t.x.Request == nil {
 		return a
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
@@ -221,7 +222,7 @@ func (t *trip) body(out *http.Request) {
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }
 		out.Body, _ = out.GetBody()
 		out.Header.Del("Content-Encoding")
-		t.sent = out.ContentLength
+		t.sent.Store(out.ContentLength)
 	case tree != nil || in.Length == 0:
 		out.Body = http.NoBody
 		if in.Method == http.MethodPost || in.Method == http.MethodPut || in.Method == http.MethodPatch {
@@ -237,7 +238,7 @@ func (t *trip) body(out *http.Request) {
 type bounded struct {
 	from        io.ReadCloser
 	left, limit int64
-	sent        *int64
+	sent        *atomic.Int64
 	first       []byte // read by begin, not yet handed on
 	end         error  // that came with it
 }
@@ -278,7 +279,7 @@ func (b *bounded) read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, &overLimit{b.limit}
 	}
-	*b.sent += int64(n)
+	b.sent.Add(int64(n))
 	return n, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
@@ -43,8 +44,8 @@ type trip struct {
 	timing  timing
 	would   []gate.Would // what guards in dry run would have denied
 	outcome gate.Outcome
-	wrote   bool  // the answer's head has been handed to net/http
-	sent    int64 // bytes of the body that go, or went, to the server
+	wrote   bool         // the answer's head has been handed to net/http
+	sent    atomic.Int64 // bytes of the body that go, or went, to the server; a streamed body is read by another goroutine
 	traced  trace
 	flow    flow
 }

@@ -322,7 +322,7 @@ func ended(e *ending) closing {
 // closed writes the event of a stream's end.
 func (t *trip) closed(c closing) {
 	t.by = "stream"
-	t.sent = c.asked.bytes
+	t.sent.Store(c.asked.bytes)
 	e := t.event(gate.KindStreamClose, c.verdict)
 	e.Of, e.ID = e.ID, t.g.tools.NewID(t.g.tools.Now())
 	e.Decision.Reason, e.Decision.Detail = c.reason, cut(c.detail)
