@@ -111,7 +111,7 @@ func TestTimeouts(t *testing.T) {
 			p := pool(t, hasty(), Deps{}, raw(t, c.talk))
 			start := time.Now()
 			_, _, _, err := send(p, request(t, "POST", "/", c.send), Call{})
-			if took := time.Since(start); reasonOf(err) != ReasonTimeout || took > 15*time.Second {
+			if took := time.Since(start); reasonOf(err) != ReasonTimeout || took > 3*time.Second {
 				t.Fatalf("%v after %s", err, took)
 			}
 			if s := p.State()[0]; s.Failures != 1 || s.Busy != 0 {

@@ -263,7 +263,7 @@ func TestGRPCEnds(t *testing.T) {
 			for err = nil; err == nil; {
 				err = stream.RecvMsg(&out)
 			}
-			if status.Code(err) != k.code || time.Since(began) > 20*time.Second {
+			if status.Code(err) != k.code || time.Since(began) > 7*time.Second {
 				t.Errorf("after %s: %v", time.Since(began), err)
 			}
 			r.rest()

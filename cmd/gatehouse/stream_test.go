@@ -234,7 +234,7 @@ func TestWebsocketEndsWithTheToken(t *testing.T) {
 	if status := awaitClose(t, c); status != websocket.StatusPolicyViolation {
 		t.Errorf("closed with %d", status)
 	}
-	if lived := time.Since(began); lived < 500*time.Millisecond || lived > 20*time.Second {
+	if lived := time.Since(began); lived < 500*time.Millisecond || lived > 7*time.Second {
 		t.Errorf("closed after %s", lived)
 	}
 	if e := r.closes(); e.Decision.Reason != "stream.expired" || e.Decision.Verdict != "deny" {
@@ -265,7 +265,7 @@ func TestWebsocketEndsWithTheProcess(t *testing.T) {
 	if s := <-status; s != websocket.StatusGoingAway {
 		t.Errorf("closed with %d", s)
 	}
-	if took := time.Since(began); took > 15*time.Second {
+	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("the drain took %s", took)
 	}
 	if e.Decision.Reason != "stream.draining" {
@@ -577,7 +577,7 @@ func TestEventsEnd(t *testing.T) {
 			}
 			began := time.Now()
 			all, err := io.ReadAll(response.Body)
-			if err != nil || len(all) == 0 || time.Since(began) > 20*time.Second {
+			if err != nil || len(all) == 0 || time.Since(began) > 7*time.Second {
 				t.Errorf("%d bytes in %s, %v", len(all), time.Since(began), err)
 			}
 			if e := r.closes(); e.Decision.Reason != c.reason || e.Result.Messages == 0 {
@@ -729,7 +729,7 @@ func TestSlowBodyOverHTTP2(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = response.Body.Close()
-			if took := time.Since(began); response.StatusCode != 408 || took > 30*time.Second {
+			if took := time.Since(began); response.StatusCode != 408 || took > 13*time.Second {
 				t.Errorf("%d after %s", response.StatusCode, took)
 			}
 		})
