@@ -179,7 +179,8 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	}
 	both.Wait()
 	t.Logf("%d of 750 requests got no answer since the connection held somebody else's", lost.Load())
-	if lost.Load() > 150 {
+	// What is left is bytes that arrive after the connection was taken again: a race that nobody can close from this side.
+	if lost.Load() > 10 {
 		t.Errorf("%d of 750 requests got no answer", lost.Load())
 	}
 }
