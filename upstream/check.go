@@ -159,8 +159,8 @@ func parseTarget(protocol, raw string) (target, error) {
 		return target{}, fmt.Errorf("port %q is not between 1 and 65535", port)
 	}
 	base := strings.TrimSuffix(u.EscapedPath(), "/")
-	if base != "" && !validPath(base) {
-		return target{}, fmt.Errorf("base path %q is not an escaped path that begins with one slash", base)
+	if base != "" && (!validPath(base) || strings.HasSuffix(base, "/")) {
+		return target{}, fmt.Errorf("base path %q is not an escaped path that begins with one slash and ends with one at most", u.EscapedPath())
 	}
 	host := u.Hostname() + ":" + port
 	if strings.Contains(u.Hostname(), ":") {
