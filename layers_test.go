@@ -21,10 +21,13 @@ const module = "github.com/gatehouse-sec/gatehouse/"
 // folder that fits counts; "guard/*" is any one guard, and a guard may always import its own subfolders.
 var mayImport = map[string][]string{
 	"kit":       {"kit"},
-	"secret":    {"kit"},
+	"secret":    {"kit", "secret"},
 	"config":    {"kit", "config"},
 	"gate":      {"kit"},
-	"store":     {"gate", "secret", "kit"},
+	"store":     {"gate", "secret", "kit", "store"},
+	"key":       {"gate", "secret", "kit"},
+	"fleet":     {"gate", "secret", "kit", "store"},
+	"backup":    {"gate", "config", "pipeline", "audit", "store", "key", "secret", "kit"},
 	"audit":     {"gate", "secret", "kit"},
 	"telemetry": {"gate", "secret", "kit"},
 	"listen":    {"gate", "secret", "kit", "listen"},
