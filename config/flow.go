@@ -71,6 +71,10 @@ func (b *builder) flowPair(n *node, depth int) {
 	p, good := b.key()
 	value := &node{line: p.line, column: p.column}
 	if colon, ok := b.peek(); ok && colon.Type == token.MappingValueType {
+		if colon.line != p.line { // readers differ on what that means
+			b.stop(colon, "a key and its colon stand on one line")
+			return
+		}
 		b.take()
 		if after, ok := b.peek(); ok && after.Type != token.CollectEntryType && after.Type != token.MappingEndType {
 			value = b.flowValue(depth)
