@@ -1,6 +1,10 @@
 package config
 
-import "github.com/goccy/go-yaml/token"
+import (
+	"strings"
+
+	"github.com/goccy/go-yaml/token"
+)
 
 // flow reads a value in brackets.
 func (b *builder) flow(depth int) *node {
@@ -53,6 +57,7 @@ func (b *builder) separator(open word, end token.Type) {
 func (b *builder) flowValue(depth int) *node {
 	w, _ := b.peek()
 	if isScalar(w.Type) {
+		b.unquoted(w)
 		return b.take().node()
 	}
 	if w.Type == token.SequenceStartType || w.Type == token.MappingStartType {
@@ -68,6 +73,7 @@ func (b *builder) flowPair(n *node, depth int) {
 		b.stop(w, strayWords(w))
 		return
 	}
+	b.unquoted(w)
 	p, good := b.key()
 	value := &node{line: p.line, column: p.column}
 	if colon, ok := b.peek(); ok && colon.Type == token.MappingValueType {
@@ -82,5 +88,12 @@ func (b *builder) flowPair(n *node, depth int) {
 	}
 	if good && !b.stopped {
 		b.put(n, p, value)
+	}
+}
+
+// unquoted refuses what readers take for different things in brackets when it isn't quoted.
+func (b *builder) unquoted(w word) {
+	if n := w.node(); n.style == plain && strings.Contains(w.Value, "?") {
+		b.refuse(w.line, w.column, `"`+w.Value+`"`, "a question mark in brackets, which readers understand differently; quote the text")
 	}
 }

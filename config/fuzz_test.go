@@ -15,7 +15,7 @@ import (
 )
 
 var fuzzSeeds = []string{sample, "a: 1\nb: [c, {d: e}]\n", "a: |\n  x\nb: 'c'  \n", "a: \"\\u0061\"\n", "a:\n- b\n- - c\n", "{a: 1}", "a: &b *c\n",
-	"{a\n:\n1}", "---\na: 1\n...\n", "a: é  \nb:  c # d\n", "'a': 1\na: 2", "a: >+\n\n  b\n\n\nc: d", "? a", "!!a b", "%a", "a: 'b\n c'", "\ufeffa: 1", "a: 0x1f", "{A:0}", "{\"a\":1}", "a: \xff\xfe\x00", "a: ghp_16C7e42F292c6912E7710c838347Ae178B4a"}
+	"{a\n:\n1}", "A: [{A: 0?}]", "{a?: 1}", "A: >\n  0\n  0", "{A:#\n0}", "---\na: 1\n...\n", "a: é  \nb:  c # d\n", "'a': 1\na: 2", "a: >+\n\n  b\n\n\nc: d", "? a", "!!a b", "%a", "a: 'b\n c'", "\ufeffa: 1", "a: 0x1f", "{A:0}", "{\"a\":1}", "a: \xff\xfe\x00", "a: ghp_16C7e42F292c6912E7710c838347Ae178B4a"}
 
 // FuzzParse: nothing panics, a mistake always has its place within the file, and no excerpt is longer than a screen.
 func FuzzParse(f *testing.F) {

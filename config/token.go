@@ -193,6 +193,9 @@ func badRune(word string) bool {
 func (c *tokenCheck) blockText(t *token.Token, begin int) {
 	lines := strings.Split(strings.TrimRight(t.Origin, "\n"), "\n")
 	indent := len(lines[0]) - len(strings.TrimLeft(lines[0], " "))
+	if last := begin + len(lines) - 1; !strings.HasSuffix(t.Origin, "\n") && last == len(c.lines) {
+		c.refuseAt(last, runes(c.lines[last-1]), "", "the file ends in a block of text; end its last line")
+	}
 	for i, line := range lines {
 		switch {
 		case strings.TrimSpace(lines[0]) == "":
@@ -227,7 +230,12 @@ func (c *tokenCheck) colon(t *token.Token) {
 // adjacent refuses "{a:b}", which this lexer takes for a key and its value and others for one text.
 func (c *tokenCheck) adjacent(t, next *token.Token) {
 	switch next.Type {
-	case token.CommentType, token.CollectEntryType, token.MappingEndType, token.SequenceEndType:
+	case token.CommentType:
+		if text := c.lines[t.Position.Line-1]; next.Position.Line == t.Position.Line && strings.Contains(text, ":#") {
+			c.refuse(t, "", "a comment directly behind a colon; write a space between them")
+		}
+		return
+	case token.CollectEntryType, token.MappingEndType, token.SequenceEndType:
 		return
 	}
 	if next.Origin != "" && next.Origin[0] != ' ' && next.Origin[0] != '\n' && next.Position.Line == t.Position.Line {
