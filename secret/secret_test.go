@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -80,20 +81,37 @@ func TestNoValueIsNoSecret(t *testing.T) {
 }
 
 func TestReferences(t *testing.T) {
-	for text, path := range map[string]string{"file:/run/key": "/run/key", "file:key": "key", "file:a:b": "a:b", "env:SHOP_KEY": ""} {
+	for text, want := range map[string][3]string{
+		"file:/run/key": {"file", "/run/key", ""}, "file:key": {"file", "key", ""}, "file:a:b#c": {"file", "a:b#c", ""}, "env:SHOP_KEY": {"env", "SHOP_KEY", ""},
+		"credential:tls.key": {"credential", "tls.key", ""}, "store:shop/password": {"store", "shop/password", ""}, "store:a@3": {"store", "a@3", ""},
+		"vault:secret/shop#password": {"vault", "secret/shop", "password"}, "vault:database/creds/shop-rw#password": {"vault", "database/creds/shop-rw", "password"},
+		"vault:a/b/c.d~e+f#x.y-z_1": {"vault", "a/b/c.d~e+f", "x.y-z_1"}, "kubernetes:shop/db#tls.key": {"kubernetes", "shop/db", "tls.key"},
+	} {
 		var r secret.Ref
-		if err := r.UnmarshalText([]byte(text)); err != nil || r.IsZero() || r.String() != text || r.Path() != path {
-			t.Errorf("%s: %v, %q, %q", text, err, r, r.Path())
+		if err := r.UnmarshalText([]byte(text)); err != nil || r.IsZero() || r.String() != text || [3]string{r.Scheme(), r.Place(), r.Field()} != want {
+			t.Errorf("%s: %v, %q, %q, %q, %q", text, err, r, r.Scheme(), r.Place(), r.Field())
+		}
+		if path := r.Path(); (path != "") != (want[0] == "file") {
+			t.Errorf("%s: path %q", text, path)
+		}
+		if !regexp.MustCompile(r.Pattern()).MatchString(text) {
+			t.Errorf("%s doesn't fit the pattern of the schema", text)
 		}
 	}
-	for _, text := range []string{"", ":", "file:", "env:", "File:/a", " file:/a", "https://a/b", "vault:a", canary, canary + ":" + canary, "env"} {
+	for _, text := range []string{
+		"", ":", "file:", "env:", "File:/a", " file:/a", "https://a/b", "vault:a", canary, canary + ":" + canary, "env", "file:a\nb", "file:a\x00", "env:A-B", "env:1A", "env:A\n",
+		"credential:a/b", "credential:..", "credential:", "store:A", "store:a//b", "store:/a", "store:a/", "store:a@0", "store:a@01", "store:a@", "store:a@1@2", "store:..", "store:a/../b", "store:.a",
+		"vault:secret#a", "vault:secret/#a", "vault:/secret/a#b", "vault:secret/a", "vault:secret/a#", "vault:secret/../a#b", "vault:secret/./a#b", "vault:secret/a?b#c", "vault:secret/a%2e#c", "vault:secret/a#b#c",
+		"kubernetes:a#b", "kubernetes:a/b", "kubernetes:a/b/c#d", "kubernetes:A/b#c", "kubernetes:../b#c", "kubernetes:a/b#c/d", "vault:" + canary, "store:" + strings.ToUpper(canary), "vault:a/b#c\n",
+		"file:" + strings.Repeat("a", 5000), "store:" + strings.Repeat("a", 300),
+	} {
 		var r secret.Ref
 		err := r.UnmarshalText([]byte(text))
 		if err == nil || !r.IsZero() {
 			t.Errorf("%q was taken for a reference", text)
 			continue
 		}
-		if strings.Contains(err.Error(), canary) {
+		if strings.Contains(strings.ToLower(err.Error()), canary) {
 			t.Errorf("the error repeats what may be the secret itself: %v", err)
 		}
 	}
@@ -111,6 +129,7 @@ func TestResolve(t *testing.T) {
 	}
 	t.Setenv("GATEHOUSE_TEST_KEY", canary+"\n")
 	t.Setenv("GATEHOUSE_TEST_EMPTY", "")
+	t.Setenv("CREDENTIALS_DIRECTORY", folder)
 	for _, c := range []struct {
 		name string
 		ref  secret.Ref
@@ -129,6 +148,11 @@ func TestResolve(t *testing.T) {
 		{"empty variable", reference(t, "env:GATEHOUSE_TEST_EMPTY"), ""},
 		{"missing variable", reference(t, "env:GATEHOUSE_TEST_MISSING"), ""},
 		{"no reference", secret.Ref{}, ""},
+		{"a credential", reference(t, "credential:a"), canary},
+		{"missing credential", reference(t, "credential:none"), ""},
+		{"the gateway's own store, at boot", reference(t, "store:a"), ""},
+		{"another store, at boot", reference(t, "vault:secret/a#b"), ""},
+		{"a cluster's, at boot", reference(t, "kubernetes:a/b#c"), ""},
 	} {
 		v, err := c.ref.Resolve()
 		switch {
@@ -150,21 +174,34 @@ func reference(t *testing.T, text string) (r secret.Ref) {
 	return r
 }
 
-// FuzzRef: what is taken is written back as it came, and an error never repeats what it refuses.
+// FuzzRef: what is taken is written back as it came and fits the schema's pattern; an error is one of a few fixed
+// sentences, so that it can't repeat what it refuses (K2).
 func FuzzRef(f *testing.F) {
-	for _, s := range []string{"file:/a", "env:A", "file:", "x:y", "hunter2hunter2", "file:a:b\n"} {
+	sentences := map[string]bool{}
+	for _, s := range []string{"file:", "env:", "credential:", "store:", "vault:", "kubernetes:", "x:y"} {
+		var r secret.Ref
+		sentences[r.UnmarshalText([]byte(s)).Error()] = true
+	}
+	for _, s := range []string{"file:/a", "env:A", "file:", "x:y", "hunter2hunter2", "file:a:b\n", "store:a/b@3", "vault:a/b#c", "kubernetes:a/b#c", "credential:a"} {
 		f.Add(s)
 	}
+	pattern := regexp.MustCompile(secret.Ref{}.Pattern())
 	f.Fuzz(func(t *testing.T, text string) {
 		var r secret.Ref
 		if err := r.UnmarshalText([]byte(text)); err != nil {
-			if len(text) > 12 && strings.Contains(err.Error(), text) && !strings.Contains("file:/path/to/it env:NAME", text) {
-				t.Errorf("%q is repeated", text)
+			if !sentences[err.Error()] {
+				t.Errorf("%q: %v", text, err)
 			}
 			return
 		}
-		if r.String() != text || (r.Path() == "") != strings.HasPrefix(text, "env:") {
+		if r.String() != text || !pattern.MatchString(text) || (r.Path() == "") == strings.HasPrefix(text, "file:") {
 			t.Errorf("%q became %q", text, r)
+		}
+		if again := r.Scheme() + ":" + r.Place(); again != text && again+"#"+r.Field() != text {
+			t.Errorf("%q has the parts %q, %q, %q", text, r.Scheme(), r.Place(), r.Field())
+		}
+		if strings.Contains(text, "..") && r.Scheme() == secret.Vault && strings.Contains("/"+r.Place()+"/", "/../") {
+			t.Errorf("%q climbs", text)
 		}
 	})
 }
