@@ -21,6 +21,9 @@ type Config struct {
 	// Where events go as well, line by line as they stand in the files: stdout, or file:/path, which is rotated within the
 	// same bounds. One that fails counts as a failing log. Default: nowhere else.
 	Also []Place `yaml:"also,nonempty,public"`
+	// Where the signed checkpoints of the event log go as well, one line a minute: file:/path, best on another machine's disk.
+	// Whoever cuts off the end of the log and its checkpoints is found out by them. Default: only beside the event files.
+	CheckpointTo []Place `yaml:"checkpoint_to,nonempty,public"`
 	// What happens to new requests while events cannot be written: deny (default), or allow, which needs accept_risk.
 	OnFailure Failure `yaml:"on_failure"`
 	// Why it is acceptable here that requests pass unrecorded while the event log fails.
@@ -87,6 +90,16 @@ func (c Config) Check() error {
 			m.Add(fmt.Sprintf("also[%d]", i), "", "%s stands twice", p)
 		case p.file != "" && filepath.Dir(p.file) == filepath.Clean(c.Directory):
 			m.Add(fmt.Sprintf("also[%d]", i), "", "%s lies in audit.directory, where it would be taken for a part of the log", p.file)
+		}
+	}
+	for i, p := range c.CheckpointTo {
+		switch {
+		case p.file == "":
+			m.Add(fmt.Sprintf("checkpoint_to[%d]", i), "file:/mnt/elsewhere/gatehouse.checkpoints", "checkpoints are kept in a file")
+		case slices.Contains(c.CheckpointTo[:i], p) || slices.Contains(c.Also, p):
+			m.Add(fmt.Sprintf("checkpoint_to[%d]", i), "", "%s stands twice", p)
+		case filepath.Dir(p.file) == filepath.Clean(c.Directory):
+			m.Add(fmt.Sprintf("checkpoint_to[%d]", i), "", "%s lies in audit.directory; whoever changes the events there can change it as well", p)
 		}
 	}
 	return m.Err()

@@ -183,6 +183,8 @@ func (f *File) reopen() error {
 	return nil
 }
 
+func (f *File) chain() (directory, stem string) { return f.cfg.Directory, f.stem }
+
 // rotate closes the file under the number of its first entry and begins the next.
 func (f *File) rotate() error {
 	name := f.path()

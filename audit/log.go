@@ -46,13 +46,25 @@ type Position struct {
 	Hash string
 }
 
+// Standing is where a chain stands, and in which files.
+type Standing struct {
+	Position
+	Directory string // "" when the sink is no files of ours
+	Chain     string // stem of the files
+}
+
+// placed is a sink that knows in which files its chain lies.
+type placed interface {
+	chain() (directory, stem string)
+}
+
 // Log is a chain of events on its way into a sink. Make it with New.
 type Log struct {
 	queue  chan gate.Event
 	change chan Change // asked of the writer
 	ended  chan struct{}
 	health health
-	last   atomic.Uint64
+	last   atomic.Pointer[Standing]
 
 	life    sync.RWMutex // held for reading by whoever may send to the queue
 	closed  bool
@@ -80,7 +92,7 @@ func New(sink Sink, at Position, now func() time.Time) *Log {
 		queue: make(chan gate.Event, queued), change: make(chan Change), ended: make(chan struct{}),
 		health: health{now: now, start: now()}, chain: chain{sink: sink, at: at},
 	}
-	l.last.Store(at.Seq)
+	l.stands()
 	go l.write()
 	return l
 }
@@ -131,7 +143,10 @@ func (l *Log) Offer(e gate.Event) bool {
 func (l *Log) Err() error { return l.health.err() }
 
 // Written is the number of the last entry that the sink has taken.
-func (l *Log) Written() uint64 { return l.last.Load() }
+func (l *Log) Written() uint64 { return l.last.Load().Seq }
+
+// At is where the chain stands: the last entry that the sink has taken, and the files that it lies in.
+func (l *Log) At() Standing { return *l.last.Load() }
 
 // Waiting is how many events wait for the sink.
 func (l *Log) Waiting() int { return len(l.queue) }
@@ -200,7 +215,16 @@ func (l *Log) write() {
 
 func (l *Log) exchange(change Change) {
 	l.chain.sink, l.chain.at = change(l.chain.sink, l.chain.at)
-	l.last.Store(l.chain.at.Seq)
+	l.stands()
+}
+
+// stands tells others where the chain stands.
+func (l *Log) stands() {
+	s := &Standing{Position: l.chain.at}
+	if p, ok := l.chain.sink.(placed); ok {
+		s.Directory, s.Chain = p.chain()
+	}
+	l.last.Store(s)
 }
 
 // put writes until it succeeds. The chain goes on unbroken: a line is never left out because the disk was full for a
@@ -217,7 +241,7 @@ func (l *Log) put(batch []gate.Event) {
 		err := l.chain.sink.Write(lines)
 		if err == nil {
 			l.chain.at = at
-			l.last.Store(at.Seq)
+			l.stands()
 			l.health.end(len(l.queue) < queued/2)
 			return
 		}

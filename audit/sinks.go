@@ -123,6 +123,8 @@ func (s *Sinks) Write(lines []byte) error {
 	return nil
 }
 
+func (s *Sinks) chain() (directory, stem string) { return s.file.chain() }
+
 // Close closes all.
 func (s *Sinks) Close() error {
 	var all error
