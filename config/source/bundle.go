@@ -1,0 +1,185 @@
+package source
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Bundle is one generation of a document and of the files that it names.
+type Bundle struct {
+	File string // how mistakes name the document; contracts are relative to its folder
+	Data []byte // the document
+
+	source     *Source
+	ctx        context.Context
+	generation generation
+	note       *Note // nil without pinned keys
+
+	mu      sync.Mutex
+	read    map[string]string // SHA-256 of what was read, in hex, by name
+	outside marks
+}
+
+func (b *Bundle) open(ctx context.Context) error {
+	g, err := b.source.origin.open(ctx)
+	if err != nil {
+		return err
+	}
+	b.source.mu.Lock()
+	b.generation = g
+	b.source.mu.Unlock()
+	b.File = g.file()
+	if b.source.Signed() {
+		if err := b.openNote(ctx); err != nil {
+			return err
+		}
+	}
+	if b.Data, err = g.read(ctx, b.File, b.File); err != nil {
+		return err
+	}
+	return b.judge(b.File, b.Data)
+}
+
+// openNote reads the note beside the document and refuses one that may not be put in force.
+func (b *Bundle) openNote(ctx context.Context) error {
+	place := b.File + NoteSuffix
+	text, err := b.generation.read(ctx, place, place)
+	if err != nil {
+		return fmt.Errorf("%w: %w; sign it with: gatehouse document sign, or start without --signed-by", ErrUnsigned, err)
+	}
+	n, err := openNote(text, b.source.verifiers)
+	if err != nil {
+		return fmt.Errorf("%s: %w", place, err)
+	}
+	highest, err := b.source.opt.Floor.Highest(ctx)
+	if err != nil {
+		return fmt.Errorf("look up the highest version accepted: %w", err)
+	}
+	switch {
+	case n.expired(b.source.opt.Now()):
+		return fmt.Errorf("%s: %w: on %s; sign the document anew", place, ErrExpired, n.Expires.Format(time.RFC3339))
+	case n.Version < highest.Version:
+		return fmt.Errorf("%s: %w: version %d, this is %d; sign it anew with version %d", place, ErrReplayed, highest.Version, n.Version, highest.Version+1)
+	case n.Version == highest.Version && n.digest != highest.Digest:
+		return fmt.Errorf("%s: %w: version %d with other content; sign it anew with version %d", place, ErrReplayed, n.Version, n.Version+1)
+	}
+	if name, err := b.generation.name(b.File); err != nil || name != n.Document {
+		return fmt.Errorf("%s: %w: the note is for %s", place, ErrDiffers, n.Document)
+	}
+	b.note = n
+	return nil
+}
+
+// judge refuses what the note does not vouch for, and remembers what was read.
+func (b *Bundle) judge(path string, data []byte) error {
+	sum := sha256.Sum256(data)
+	digest := hex.EncodeToString(sum[:])
+	name, err := b.generation.name(path)
+	if b.note != nil {
+		if err != nil {
+			return fmt.Errorf("%w: %w; a signed document names files below its own folder", ErrDiffers, err)
+		}
+		signed, ok := b.note.Files[name]
+		if !ok {
+			return fmt.Errorf("%s: %w: it stands in no note; sign the document again, with this file beside it", name, ErrDiffers)
+		}
+		if signed != digest {
+			return fmt.Errorf("%s: %w; put the signed one back, or sign the document again with a higher version", name, ErrDiffers)
+		}
+	}
+	if err != nil {
+		name = path
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if before, twice := b.read[name]; twice && before != digest {
+		return fmt.Errorf("%s: %w", name, ErrChanged)
+	}
+	b.read[name] = digest
+	return nil
+}
+
+// ReadFile reads a contract (both arguments are its path), or a file that a contract refers to, which must be a plain file
+// in the contract's folder, also when a symbolic link leads there: a contract may come from somebody who is not meant to
+// read this machine's files, or to keep it reading for ever (row I11). Paths are relative as those of the document are.
+func (b *Bundle) ReadFile(contract, path string) ([]byte, error) {
+	data, err := b.generation.read(b.ctx, contract, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.judge(path, data); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Watch makes Wait return also when a file changes that the document names but that is no part of it, such as an authority
+// or a key set on this machine. A link is followed.
+func (b *Bundle) Watch(path string) {
+	stamp := stampOf(path)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.outside[path] = stamp
+}
+
+// Files names what was read so far, the document among them, relative to its folder: what a note has to list.
+func (b *Bundle) Files() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.read))
+}
+
+// Accept is called when everything was read and found good, and before it is put in force. It refuses what changed
+// meanwhile (ErrChanged: read again), and remembers the version, so that none before it comes back.
+func (b *Bundle) Accept(ctx context.Context) error {
+	if b.note == nil {
+		if err := b.generation.settled(ctx); err != nil {
+			return fmt.Errorf("document %s: %w", b.source, err)
+		}
+		return nil
+	}
+	if err := b.source.opt.Floor.Raise(ctx, Mark{b.note.Version, b.note.digest}); err != nil {
+		return fmt.Errorf("document %s: remember version %d: %w", b.source, b.note.Version, err)
+	}
+	return nil
+}
+
+// State is what is known of a document in force.
+type State struct {
+	Place      string    `json:"place"`               // as it was given
+	Generation string    `json:"generation"`          // the commit, or a digest over everything that was read
+	Digest     string    `json:"digest"`              // SHA-256 of the document, in hex
+	Version    int64     `json:"version,omitempty"`   // of the note
+	Expires    time.Time `json:"expires,omitzero"`    // of the note
+	SignedBy   []string  `json:"signed_by,omitempty"` // names of the pinned keys that signed
+	Expired    bool      `json:"expired,omitempty"`   // the note's time is over; what is in force stays so (finding document.expired)
+}
+
+// ReasonExpired is the reason of the event, and the id of the finding, that a document in force has expired.
+const ReasonExpired = "document.expired"
+
+// State tells what is known of the bundle now. Generation is complete once everything was read.
+func (b *Bundle) State() State {
+	sum := sha256.Sum256(b.Data)
+	st := State{Place: b.source.String(), Generation: b.generation.id(), Digest: hex.EncodeToString(sum[:])}
+	if st.Generation == "" {
+		h := sha256.New()
+		b.mu.Lock()
+		for _, name := range slices.Sorted(maps.Keys(b.read)) {
+			fmt.Fprintf(h, "%q %s\n", name, b.read[name])
+		}
+		b.mu.Unlock()
+		st.Generation = hex.EncodeToString(h.Sum(nil))
+	}
+	if n := b.note; n != nil {
+		st.Version, st.Expires, st.SignedBy = n.Version, n.Expires, n.SignedBy
+		st.Expired = n.expired(b.source.opt.Now())
+	}
+	return st
+}
