@@ -118,7 +118,7 @@ var served = regexp.MustCompile(`msg=serving .*addresses="?\[([^\]]*)\]`)
 func (g *gateway) start(under ...string) error {
 	words := append(under, binary, "serve", "--config", filepath.Join(g.dir, "gatehouse.yaml"))
 	g.process = exec.Command(words[0], words[1:]...)
-	g.process.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(g.dir, "data"), "CANARY_KEY="+canary)
+	g.process.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(g.dir, "data"), "XDG_CONFIG_HOME="+filepath.Join(g.dir, "config"), "CANARY_KEY="+canary)
 	g.process.Stderr = &g.log
 	if err := g.process.Start(); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (g *gateway) command(args ...string) (stdout string, code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience) // a command that serves is ended
 	defer cancel()
 	c := exec.CommandContext(ctx, binary, args...)
-	c.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(g.dir, "data"))
+	c.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Join(g.dir, "data"), "XDG_CONFIG_HOME="+filepath.Join(g.dir, "config"))
 	c.Dir = g.dir
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs

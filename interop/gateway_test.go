@@ -66,7 +66,9 @@ func settle(t *testing.T, contract, document, server string) *house {
 	return h
 }
 
-func (h *house) env() []string { return []string{"XDG_DATA_HOME=" + filepath.Join(h.dir, "state")} }
+func (h *house) env() []string {
+	return []string{"XDG_DATA_HOME=" + filepath.Join(h.dir, "state"), "XDG_CONFIG_HOME=" + filepath.Join(h.dir, "config")}
+}
 
 // token is one of the development issuer.
 func (h *house) token(t *testing.T, args ...string) string {

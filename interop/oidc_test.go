@@ -149,7 +149,7 @@ func TestOIDCProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuer, gateway := provider(t), "https://localhost:"+freePort(t)
-	start(t, []string{"XDG_DATA_HOME=" + dir}, "Serving", binary, "run", "--openapi", contract, "--to", server.URL,
+	start(t, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir + "/config"}, "Serving", binary, "run", "--openapi", contract, "--to", server.URL,
 		"--listen", gateway, "--issuer", issuer, "--audience", "https://api.shop.test")
 
 	client := trusting(t, dir, binary)

@@ -74,7 +74,7 @@ func tour(t *testing.T, document string, removed []string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"XDG_DATA_HOME=" + filepath.Join(dir, "state")}
+	env := []string{"XDG_DATA_HOME=" + filepath.Join(dir, "state"), "XDG_CONFIG_HOME=" + filepath.Join(dir, "config")}
 	start(t, env, "serving", built("gatehouse"), "serve", "--config", file)
 	run := exec.Command(built("tour"), "--shop", filepath.Join(dir, "shop", "addresses.json"), "--gateway", gateway, "--ca", ca,
 		"--gatehouse", built("gatehouse"), "--state", filepath.Join(dir, "state"), "--without", strings.Join(removed, ","))

@@ -106,7 +106,7 @@ func (f *field) gatehouse(address string, b bench) (*process, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return start(address, []string{"XDG_DATA_HOME=" + f.dir}, filepath.Join(f.binaries, "gatehouse"), "serve", "--config", file)
+	return start(address, []string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir + "/config"}, filepath.Join(f.binaries, "gatehouse"), "serve", "--config", file)
 }
 
 func (f *field) nginxFront(address string, b bench) string {

@@ -54,7 +54,7 @@ func (f *field) sizedGateway(n int, waf bool) (*process, string, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, "", err
 	}
-	p, err := spawn([]string{"XDG_DATA_HOME=" + f.dir}, filepath.Join(f.binaries, "gatehouse"), "serve", "--config", file)
+	p, err := spawn([]string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir + "/config"}, filepath.Join(f.binaries, "gatehouse"), "serve", "--config", file)
 	return p, address, err
 }
 

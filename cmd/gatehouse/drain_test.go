@@ -221,7 +221,7 @@ func startChild(t *testing.T, document, before string, env ...string) *child {
 		}
 	}
 	c.cmd = exec.Command("/bin/sh", "-c", before+` exec "$0" "$@"`, os.Args[0], "-test.run", "^TestChild$", "--", "serve", "--config", filepath.Join(c.dir, "gatehouse.yaml"))
-	c.cmd.Env = append(os.Environ(), append(env, asChild+"=1", "XDG_DATA_HOME="+c.dir)...)
+	c.cmd.Env = append(os.Environ(), append(env, asChild+"=1", "XDG_DATA_HOME="+c.dir, "XDG_CONFIG_HOME="+filepath.Join(c.dir, "config"))...)
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)

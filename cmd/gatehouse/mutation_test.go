@@ -245,6 +245,7 @@ func TestSchema(t *testing.T) {
 func TestCheckAndServeAgree(t *testing.T) {
 	data := settle(t, documents[1])
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	b := newBench(t)
 	for i, m := range mutate.All(data, 5, 12, mutate.Hints{Schema: realSchema(t)}) {
 		checked := b.check("gatehouse.yaml", m.Doc)

@@ -92,7 +92,7 @@ func run(args []string, out *os.File) (bool, error) {
 		commands.token = strings.ReplaceAll(o.token, "{gatehouse}", o.binary)
 		commands.explain = strings.ReplaceAll(o.explain, "{gatehouse}", o.binary)
 		if o.stateDir != "" {
-			commands.env = []string{"XDG_DATA_HOME=" + o.stateDir}
+			commands.env = []string{"XDG_DATA_HOME=" + o.stateDir, "XDG_CONFIG_HOME=" + o.stateDir + "-key"}
 		}
 	}
 	var steps record
