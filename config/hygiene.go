@@ -2,166 +2,23 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"strings"
+
+	"github.com/gatehouse-sec/gatehouse/kit/leak"
 )
 
 // hidden stands in an excerpt wherever a secret may be.
 const hidden = "••••"
 
-// Patterns are compiled once and never change.
-var (
-	// tokenPrefix is how well-known credentials begin.
-	tokenPrefix = regexp.MustCompile(`^(?:gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|sk_live_|rk_live_|sk-|AKIA|ASIA|AIza|ya29\.|hvs\.|hvb\.|npm_|pypi-|dop_v1_|SG\.|shpat_|AGE-SECRET-KEY-|eyJ[A-Za-z0-9_-]+\.)[A-Za-z0-9._/+=-]{12,}`)
+// expansion is what other programs would replace by something else. It is compiled once and never changes.
+var expansion = regexp.MustCompile(`\$\{[^}]*\}|\$\([^)]*\)|\{\{|\{\$[A-Za-z_]\w*\}|\{(?:env|file|http)\.[^}]*\}|^\$[A-Z_][A-Z0-9_]*$|^%[A-Z_][A-Z0-9_]*%$|^env:[A-Za-z_]\w*$`)
 
-	// candidate is a run of the letters in which keys are written.
-	candidate = regexp.MustCompile(`[A-Za-z0-9+/_=.-]{20,}`)
-
-	// digest is a hash that says so; it reveals nothing of what it was made from.
-	digest = regexp.MustCompile(`(?:sha256|sha384|sha512)[:-][A-Za-z0-9+/=_-]+`)
-
-	identifier = regexp.MustCompile(`^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`) // RFC 9562
-	hostname   = regexp.MustCompile(`^(?:[a-z0-9-]{1,63}\.){2,}[a-z]{2,}$`)
-	hexText    = regexp.MustCompile(`^[0-9a-fA-F]{32,}$`)
-	privateKey = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY`)
-	publicPEM  = regexp.MustCompile(`(?s)^\s*-----BEGIN (?:CERTIFICATE|PUBLIC KEY|X509 CRL)-----`)
-	userinfo   = regexp.MustCompile(`://[^/@\s:]*:([^/@\s]+)@`)
-
-	// named is a key whose value is a secret by its name, in a line of the document.
-	named = regexp.MustCompile(`(?i)([a-z0-9_-]*(?:passw(?:or)?d|secret|token|passphrase|credential|(?:^|[_-])key|\bkey)["']?\s*:\s+)([^\s#{\[|>][^#]*)`)
-
-	expansion = regexp.MustCompile(`\$\{[^}]*\}|\$\([^)]*\)|\{\{|\{\$[A-Za-z_]\w*\}|\{(?:env|file|http)\.[^}]*\}|^\$[A-Z_][A-Z0-9_]*$|^%[A-Z_][A-Z0-9_]*%$|^env:[A-Za-z_]\w*$`)
-)
-
-// looksSecret tells that text contains something that only chance or a key generator writes. It errs on the side of
-// secrets; names of hosts, digests that say so, certificates and UUIDs are not taken for secrets.
-func looksSecret(text string) bool { return len(secretRuns(text)) > 0 }
+// looksSecret tells that text contains something that only chance or a key generator writes.
+func looksSecret(text string) bool { return leak.Looks(text) }
 
 // isCredential tells that text is known to be a secret by its form, not only by chance's look.
-func isCredential(text string) bool {
-	return privateKey.MatchString(text) || userinfo.MatchString(text) || tokenPrefix.MatchString(strings.TrimSpace(text))
-}
-
-// secretRuns gives the parts of text, as byte offsets, that look like secrets.
-func secretRuns(text string) [][2]int {
-	var runs [][2]int
-	if at := privateKey.FindStringIndex(text); at != nil {
-		return [][2]int{{at[0], len(text)}}
-	}
-	if publicPEM.MatchString(text) {
-		return nil
-	}
-	for _, at := range userinfo.FindAllStringSubmatchIndex(text, -1) {
-		runs = append(runs, [2]int{at[2], at[3]})
-	}
-	public := digest.FindAllStringIndex(text, -1)
-next:
-	for _, at := range candidate.FindAllStringIndex(text, -1) {
-		for _, p := range public {
-			if at[0] < p[1] && p[0] < at[1] {
-				continue next
-			}
-		}
-		runs = append(runs, randomParts(text[at[0]:at[1]], at[0])...)
-	}
-	return runs
-}
-
-// randomParts judges one run of key letters: whole, then the parts between slashes and dots, which keep the paths and
-// names of URLs apart.
-func randomParts(run string, at int) [][2]int {
-	separators := strings.Count(run, "/") + strings.Count(run, ".")
-	if tokenPrefix.MatchString(run) || separators*12 <= len(run) && isRandom(run) {
-		return [][2]int{{at, at + len(run)}}
-	}
-	if hostname.MatchString(run) {
-		return nil
-	}
-	var parts [][2]int
-	begin := 0
-	for i := 0; i <= len(run); i++ {
-		if i < len(run) && run[i] != '/' && run[i] != '.' {
-			continue
-		}
-		if part := run[begin:i]; tokenPrefix.MatchString(part) || isRandom(part) {
-			parts = append(parts, [2]int{at + begin, at + i})
-		}
-		begin = i + 1
-	}
-	return parts
-}
-
-// isRandom judges a text by its letters: words and names repeat letters and change between small letters, capitals and
-// digits seldom; keys do not.
-func isRandom(s string) bool {
-	if len(s) < 20 || identifier.MatchString(s) {
-		return false
-	}
-	if hexText.MatchString(s) {
-		return entropy(s) > 2.5
-	}
-	if strings.ContainsAny(s, "./") && strings.ToLower(s) == s {
-		return false // a path or name in small letters; its parts are judged one by one
-	}
-	classes, changes := classChanges(s)
-	switch {
-	case !strings.ContainsAny(s, "0123456789"):
-		// Names in CamelCase have no digits; keys in small letters only are told by their even use of the alphabet.
-		return len(s) >= 32 && !strings.ContainsAny(s, "-_./+=") && classes == 1 && entropy(s) > 4
-	case classes < 2, classes == 2 && len(s) < 24:
-		return false
-	case len(s) >= 32 && !strings.ContainsAny(s, "-_./"):
-		return entropy(s) > 3.3 && changes*8 >= len(s)
-	case len(s) >= 32:
-		return entropy(s) > 3.3 && changes*5 >= len(s)
-	}
-	return entropy(s) > 3.3 && changes*4 >= len(s)
-}
-
-// classChanges counts the classes of letters (small, capital, digit) and how often neighbours differ in class. A capital
-// that begins a word is no change to the small letter after it.
-func classChanges(s string) (classes, changes int) {
-	var seen [3]bool
-	before := -1
-	for i := 0; i < len(s); i++ {
-		class := 0
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z':
-		case c >= 'A' && c <= 'Z':
-			class = 1
-		case c >= '0' && c <= '9':
-			class = 2
-		default:
-			continue
-		}
-		if !seen[class] {
-			seen[class] = true
-			classes++
-		}
-		if before >= 0 && class != before && !(before == 1 && class == 0) {
-			changes++
-		}
-		before = class
-	}
-	return classes, changes
-}
-
-// entropy is Shannon's, in bits per byte.
-func entropy(s string) float64 {
-	var count [256]int
-	for i := 0; i < len(s); i++ {
-		count[s[i]]++
-	}
-	bits := 0.0
-	for _, n := range count {
-		if n > 0 {
-			p := float64(n) / float64(len(s))
-			bits -= p * math.Log2(p)
-		}
-	}
-	return bits
-}
+func isCredential(text string) bool { return leak.Credential(text) }
 
 // secretWords are keys whose value is a secret by its name.
 var secretWords = []string{"password", "passwd", "passphrase", "secret", "token", "credential", "key", "api_key"}
@@ -169,18 +26,22 @@ var secretWords = []string{"password", "passwd", "passphrase", "secret", "token"
 // maskLine gives a line of the document without anything that looks like a secret or stands under a key named like one.
 // References to secrets stay.
 func maskLine(line string) string {
-	runs := secretRuns(line)
+	line = maskRuns(line, leak.Runs(line))
+	var values [][2]int
+	for _, at := range leak.Named(line) {
+		value := strings.Trim(strings.TrimSpace(line[at[0]:at[1]]), `"'`)
+		if !strings.HasPrefix(value, "file:") && !strings.HasPrefix(value, "env:") && styleOf(value) == plain {
+			values = append(values, at)
+		}
+	}
+	return maskRuns(line, values)
+}
+
+func maskRuns(line string, runs [][2]int) string {
 	for i := len(runs) - 1; i >= 0; i-- {
 		line = line[:runs[i][0]] + hidden + line[runs[i][1]:]
 	}
-	return named.ReplaceAllStringFunc(line, func(match string) string {
-		parts := named.FindStringSubmatch(match)
-		value := strings.Trim(strings.TrimSpace(parts[2]), `"'`)
-		if strings.HasPrefix(value, "file:") || strings.HasPrefix(value, "env:") || styleOf(value) != plain {
-			return match
-		}
-		return parts[1] + hidden
-	})
+	return line
 }
 
 // maxExcerpt bounds what is shown of one line, in characters.
