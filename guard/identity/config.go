@@ -3,6 +3,7 @@ package identity
 import (
 	"net/textproto"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
@@ -19,6 +20,9 @@ type Config struct {
 	// Names of the headers from which the server behind learns who is calling. Only Gatehouse can set them: what a client
 	// sends under these names is removed.
 	Headers HeaderNames `yaml:"headers"`
+	// Accepts each token once, by its jti, on all nodes together; a token without jti is refused. For APIs whose callers get
+	// a token for each request. Default false.
+	SingleUse bool `yaml:"single_use"`
 	// Accepts tokens of the development issuer, which whoever can read this installation's state directory can make, with
 	// the reason why that is acceptable here. Default: it is off.
 	Development gate.Risk `yaml:"development"`
@@ -43,6 +47,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// skew is how far the clocks of issuers may differ from ours; the development issuer's never does.
+func (c Config) skew() (most time.Duration) {
+	for _, issuer := range c.Issuers {
+		if issuer.ClockSkew == 0 {
+			issuer.ClockSkew = bearer.DefaultSkew
+		}
+		most = max(most, issuer.ClockSkew)
+	}
+	return most
+}
+
 // check finds what is wrong with everything but the issuers, which are checked by their reader.
 func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	var wrong mistake.List
@@ -53,6 +68,9 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 		wrong.Add("development", `development: {accept_risk: "why"}`, "the reason is missing")
 	case c.Development.AcceptRisk != "" && !development:
 		wrong.Add("development.until", "", "the acceptance of this risk has ended")
+	}
+	if c.SingleUse && tools.Once == nil {
+		wrong.Add("single_use", "", "this command has no memory of the tokens that were shown")
 	}
 	if development && tools.Dev == nil {
 		wrong.Add("development", "", "this command has no development issuer")

@@ -25,15 +25,23 @@ type Reader interface {
 
 // Why the guard itself refuses. Reasons of the bearer reader stand in its folder.
 const (
-	Missing gate.Reason = "identity.missing" // no credential, where one is needed
-	Scheme  gate.Reason = "identity.scheme"  // an Authorization field of a kind that nobody reads
-	Several gate.Reason = "identity.several" // two kinds of credential at once
-	Unset   gate.Reason = "identity.unset"   // a fault of ours: a reader allowed without naming a caller
+	Missing            gate.Reason = "identity.missing"             // no credential, where one is needed
+	Scheme             gate.Reason = "identity.scheme"              // an Authorization field of a kind that nobody reads
+	Several            gate.Reason = "identity.several"             // two kinds of credential at once
+	Unset              gate.Reason = "identity.unset"               // a fault of ours: a reader allowed without naming a caller
+	Revoked            gate.Reason = "identity.revoked"             // called back before its end
+	RevocationsUnknown gate.Reason = "identity.revocations_unknown" // the list of what was called back is too old: 503
+	LongLived          gate.Reason = "identity.long_lived"          // lives longer than revocations are remembered
+	NoID               gate.Reason = "identity.no_id"               // single use, and nothing to remember it by
+	Replayed           gate.Reason = "identity.replayed"            // single use, and shown before
+	ReplayUnknown      gate.Reason = "identity.replay_unknown"      // single use, and the memory can't be asked: 503
+	ReplayForgotten    gate.Reason = "identity.replay_forgotten"    // single use, and issued before the memory began
 )
 
 // Reasons lists every reason with which this guard denies.
 func Reasons() []gate.Reason {
-	return append([]gate.Reason{Missing, Scheme, Several, Unset}, bearer.Reasons()...)
+	return append([]gate.Reason{Missing, Scheme, Several, Unset, Revoked, RevocationsUnknown, LongLived,
+		NoID, Replayed, ReplayUnknown, ReplayForgotten}, bearer.Reasons()...)
 }
 
 // KeySource keeps issuers' keys over reloads; see keys.NewSource.
@@ -49,6 +57,10 @@ type Tools struct {
 	Verified Cache       // made once, outlives reloads; nil: every token is verified each time
 	Policy   string      // version of the document; tokens verified under another are verified anew
 	Dev      *dev.Issuer // nil: there is no development issuer
+
+	Revocations Revocations   // nil: there is no way to call a token back
+	Longest     time.Duration // tokens that live longer could not be called back and are refused; 0: any
+	Once        Once          // nil: no API can ask for single use
 }
 
 // Guard finds out who is calling one API.
@@ -57,6 +69,9 @@ type Guard struct {
 	issuers   []string
 	headers   HeaderNames
 	pass      bool
+	single    bool          // each token once
+	skew      time.Duration // the largest of the issuers'
+	tools     Tools
 	challenge string // of a caller without credential
 	refused   string // of a caller whose credential doesn't hold
 }
@@ -75,8 +90,8 @@ func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
 		return nil, err
 	}
 	realm := "Bearer realm=" + quoted(api.Name)
-	return &Guard{readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential,
-		challenge: realm, refused: realm + `, error="invalid_token"`}, nil
+	return &Guard{readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
+		skew: cfg.skew(), tools: tools, challenge: realm, refused: realm + `, error="invalid_token"`}, nil
 }
 
 // readers is the list of what can prove who calls, in order, one line for each kind, and the names of who vouches.
@@ -114,8 +129,7 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		caller = p
 	}
 	if caller != nil {
-		x.Identify(*caller)
-		return gate.Allow()
+		return g.admit(ctx, x, caller)
 	}
 	if values := x.Request.Fields["Authorization"]; len(values) > 0 {
 		scheme, _, _ := strings.Cut(values[0], " ")
@@ -125,6 +139,21 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		return gate.Allow()
 	}
 	return gate.Deny(gate.NoIdentity, Missing, "no credential").With("WWW-Authenticate", g.challenge)
+}
+
+// admit lets a caller in whose credential holds, was not called back and, where each counts once, was not shown before.
+// It looks at every credential of every kind, also at those that were verified before.
+func (g *Guard) admit(ctx context.Context, x *gate.Exchange, caller *gate.Principal) gate.Verdict {
+	if v := g.tools.recall(caller); !v.Allowed() {
+		return g.refuse(v)
+	}
+	if g.single {
+		if v := g.spend(ctx, caller); !v.Allowed() {
+			return g.refuse(v)
+		}
+	}
+	x.Identify(*caller)
+	return gate.Allow()
 }
 
 // refuse adds the challenge of RFC 6750 section 3, which is the same for every cause: a client learns that its token

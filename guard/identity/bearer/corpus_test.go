@@ -127,7 +127,7 @@ func FuzzClaims(f *testing.F) {
 		if p == nil {
 			return
 		}
-		if p.Issuer != shopIssuer || p.Subject == "" || !p.Expires.After(noon().Add(-defaultSkew)) || !json.Valid([]byte(payload)) {
+		if p.Issuer != shopIssuer || p.Subject == "" || !p.Expires.After(noon().Add(-DefaultSkew)) || !json.Valid([]byte(payload)) {
 			t.Fatalf("believed %q as %+v", payload, p)
 		}
 	})

@@ -16,7 +16,7 @@ import (
 
 // Clock skew in claims about time.
 const (
-	defaultSkew = 30 * time.Second
+	DefaultSkew = 30 * time.Second // where the document says nothing
 	maxSkew     = 60 * time.Second
 )
 
@@ -95,7 +95,7 @@ func (c Issuer) compile(place string, now time.Time, source *keys.Source) (*trus
 	case c.ClockSkew < 0 || c.ClockSkew > maxSkew:
 		wrong.Add("clock_skew", "clock_skew: 30s", "%s is not between 0s and %s", c.ClockSkew, maxSkew)
 	case c.ClockSkew == 0:
-		t.skew = defaultSkew
+		t.skew = DefaultSkew
 	}
 	switch r := c.AllowPrivate; {
 	case r.AcceptRisk == "" && !r.Until.IsZero():
