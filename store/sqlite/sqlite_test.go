@@ -1,0 +1,162 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-sec/gatehouse/secret"
+	"github.com/gatehouse-sec/gatehouse/store"
+	"github.com/gatehouse-sec/gatehouse/store/storetest"
+)
+
+// key gives a key of 32 equal bytes.
+func key(t testing.TB, b byte) secret.Value {
+	t.Helper()
+	v, err := secret.New(bytes.Repeat([]byte{b}, keySize), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// under gives the first of the keys as the current one.
+func under(t testing.TB, keys ...byte) Keys {
+	return func() (secret.Value, []secret.Value) {
+		var previous []secret.Value
+		for _, b := range keys[1:] {
+			previous = append(previous, key(t, b))
+		}
+		return key(t, keys[0]), previous
+	}
+}
+
+func options(t testing.TB, path string) Options {
+	return Options{Path: path, Key: under(t, 1), Now: time.Now, Patience: 5 * time.Second}
+}
+
+func open(t testing.TB, o Options) *DB {
+	t.Helper()
+	d, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func somewhere(t testing.TB) string { return filepath.Join(t.TempDir(), "state", "gatehouse.db") }
+
+func put(t testing.TB, d store.Records, k, v string) {
+	t.Helper()
+	if _, err := d.Write(context.Background(), store.Write{Key: k, Value: []byte(v), Version: store.Any}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func has(t testing.TB, d store.Records, k, want string) {
+	t.Helper()
+	r, err := d.Get(context.Background(), k)
+	if want == "" && errors.Is(err, store.ErrNone) {
+		return
+	}
+	if err != nil || string(r.Value) != want {
+		t.Fatalf("%s holds %q, error %v; want %q", k, r.Value, err, want)
+	}
+}
+
+func TestDurable(t *testing.T) {
+	storetest.Durable(t, func(t *testing.T) (store.Durable, storetest.Env) {
+		clock := storetest.NewClock()
+		o := options(t, somewhere(t))
+		o.Now = clock.Now
+		env := clock.Env()
+		env.Reopen = func(t *testing.T) store.Durable { return open(t, o) }
+		return open(t, o), env
+	})
+}
+
+// The same promises hold for a store that another process - here another DB - has open too, and writes to.
+func TestDurableByTwo(t *testing.T) {
+	storetest.Durable(t, func(t *testing.T) (store.Durable, storetest.Env) {
+		clock := storetest.NewClock()
+		o := options(t, somewhere(t))
+		o.Now = clock.Now
+		env := clock.Env()
+		env.Reopen = func(t *testing.T) store.Durable { return open(t, o) }
+		return &pair{Durable: open(t, o), other: open(t, o)}, env
+	})
+}
+
+// pair sends every second group of changes, and all single reads, to the other of two DBs over one file.
+type pair struct {
+	store.Durable
+	other store.Durable
+	calls atomic.Int64
+}
+
+func (p *pair) Get(ctx context.Context, key string) (store.Record, error) {
+	return p.other.Get(ctx, key)
+}
+
+func (p *pair) WriteAll(ctx context.Context, all ...store.Write) error {
+	if p.calls.Add(1)%2 == 0 {
+		return p.other.WriteAll(ctx, all...)
+	}
+	return p.Durable.WriteAll(ctx, all...)
+}
+
+func (p *pair) Close() error { return errors.Join(p.Durable.Close(), p.other.Close()) }
+
+func TestRekey(t *testing.T) {
+	o := options(t, somewhere(t))
+	o.Key = under(t, 2, 1)
+	old := o
+	old.Key = under(t, 1)
+	first := open(t, old)
+	put(t, first, "a", "1")
+	second := open(t, o)
+	put(t, second, "b", "2")
+	if err := second.Rekey(context.Background(), key(t, 2)); err != nil {
+		t.Fatal(err)
+	}
+	has(t, second, "a", "1")
+	put(t, second, "c", "3")
+	has(t, second, "b", "2")
+	_ = first.Close()
+	_ = second.Close()
+	if _, err := Open(context.Background(), old); !errors.Is(err, ErrKey) {
+		t.Fatalf("opened with the old key: %v", err)
+	}
+	o.Key = under(t, 2)
+	third := open(t, o)
+	has(t, third, "c", "3")
+	if err := third.Check(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	o := options(t, somewhere(t))
+	d := open(t, o)
+	put(t, d, "a", "1")
+	copied := filepath.Join(filepath.Dir(o.Path), "copy.db")
+	var told int64
+	if err := d.Snapshot(context.Background(), copied, key(t, 9), func(done, _ int64, _ string) { told = done }); err != nil {
+		t.Fatal(err)
+	}
+	if told == 0 {
+		t.Error("no progress was told")
+	}
+	if err := d.Snapshot(context.Background(), copied, key(t, 9), nil); err == nil {
+		t.Error("a copy was made over a file")
+	}
+	put(t, d, "a", "2")
+	o.Path, o.Key, o.MustExist = copied, under(t, 9), true
+	has(t, open(t, o), "a", "1")
+	has(t, d, "a", "2")
+}
