@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"config":    {"kit", "config"},
 	"gate":      {"kit"},
 	"store":     {"gate", "secret", "kit", "store"},
-	"key":       {"gate", "secret", "kit"},
+	"key":       {"gate", "secret", "kit", "key"},
 	"fleet":     {"gate", "secret", "kit", "store"},
 	"backup":    {"gate", "config", "pipeline", "audit", "store", "key", "secret", "kit"},
 	"audit":     {"gate", "secret", "kit"},
