@@ -1,0 +1,56 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-sec/gatehouse/store"
+	"github.com/gatehouse-sec/gatehouse/store/postgres"
+	"github.com/gatehouse-sec/gatehouse/store/postgres/pgtest"
+	"github.com/gatehouse-sec/gatehouse/store/storetest"
+)
+
+// shared is the server of all tests that do it no harm.
+var shared *pgtest.Server
+
+func TestMain(m *testing.M) {
+	s, err := pgtest.New()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	shared = s
+	code := m.Run()
+	s.Remove()
+	os.Exit(code)
+}
+
+func opened(t testing.TB, c store.Config) *postgres.DB {
+	t.Helper()
+	return openedWith(t, postgres.Options{Config: c})
+}
+
+func openedWith(t testing.TB, o postgres.Options) *postgres.DB {
+	t.Helper()
+	db, err := postgres.Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestDurable(t *testing.T) {
+	storetest.Durable(t, func(t *testing.T) (store.Durable, storetest.Env) {
+		c := shared.Database(t)
+		return opened(t, c), storetest.Env{
+			Now:     time.Now,
+			Forward: time.Sleep, // the server keeps the time
+			Step:    300 * time.Millisecond,
+			Reopen:  func(t *testing.T) store.Durable { return opened(t, c) },
+		}
+	})
+}
