@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,9 +33,10 @@ type Asked func(name string, uid int, err error)
 
 // Server answers on a socket until it is closed.
 type Server struct {
-	path string
-	http *http.Server
-	done sync.WaitGroup
+	path    string
+	offered atomic.Pointer[Operations]
+	http    *http.Server
+	done    sync.WaitGroup
 }
 
 // Listen answers on the socket PID.sock in the folder dir, which is made when it isn't there and must be the owner's alone.
@@ -60,8 +62,9 @@ func Listen(dir string, o *Operations, asked Asked) (*Server, error) {
 	if err := os.Chmod(s.path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	s.Offer(o)
 	s.http = &http.Server{
-		Handler: handler(o, asked), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: s.handler(asked), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			uid, err := caller(c)
 			if err != nil {
@@ -86,7 +89,10 @@ func (s *Server) Close() error {
 	return err
 }
 
-func handler(o *Operations, asked Asked) http.Handler {
+// Offer exchanges the operations: a process that starts can do less than one that serves.
+func (s *Server) Offer(o *Operations) { s.offered.Store(o) }
+
+func (s *Server) handler(asked Asked) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		uid, _ := r.Context().Value(uidKey{}).(int)
 		if uid != os.Geteuid() && uid != 0 {
@@ -104,7 +110,7 @@ func handler(o *Operations, asked Asked) http.Handler {
 		}
 		out := &stream{out: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
 		name := r.URL.Path[1:]
-		answer, err := o.perform(r.Context(), name, question, func(done, total int64, what string) {
+		answer, err := s.offered.Load().perform(r.Context(), name, question, func(done, total int64, what string) {
 			out.write(line{Done: done, Total: total, What: what})
 		})
 		asked(name, uid, err)
