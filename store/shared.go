@@ -116,7 +116,7 @@ func ParseRedis(text string) (Redis, error) {
 func (c SharedConfig) Check(now time.Time) error {
 	var m mistake.List
 	if c.IsMemory() {
-		if !c.IsZero() {
+		if !c.isZero() {
 			m.Add("url", c.Example(), "no server is named, so that what stands beside the URL means nothing")
 		}
 		return m.Err()
@@ -142,7 +142,7 @@ func (c SharedConfig) Check(now time.Time) error {
 	return m.Err()
 }
 
-func (c SharedConfig) IsZero() bool {
+func (c SharedConfig) isZero() bool {
 	s := c.Sentinel
 	return c.URL == "" && c.Password.IsZero() && c.TLS == TLS{} && c.Insecure == gate.Risk{} && len(c.Cluster) == 0 && c.Prefix == "" &&
 		c.Timeouts == Timeouts{} && s.Master == "" && len(s.Addresses) == 0 && s.User == "" && s.Password.IsZero()
