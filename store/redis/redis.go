@@ -27,8 +27,10 @@ type Options struct {
 	HashKey []byte
 	// Nodes is how many nodes share limits, as last known. Nil: the nodes that count through this server.
 	Nodes func() int
-	Now   func() time.Time // nil: time.Now
-	Log   *slog.Logger     // nil: nothing is logged
+	// Node is a name of this node that no other has. Empty: a random one.
+	Node string
+	Now  func() time.Time // nil: time.Now
+	Log  *slog.Logger     // nil: nothing is logged
 }
 
 // patience is how long Open waits for the first connection.
