@@ -81,6 +81,12 @@ func (t TLS) check(wrong *mistake.List, now time.Time) {
 	if t.ClientCert.IsZero() != t.ClientKey.IsZero() {
 		wrong.Add("tls.client_cert", "", "client_cert and client_key belong together; one is missing")
 	}
+	if t.Client != "" {
+		oneOf(wrong, "tls.client", t.Client, "internal")
+		if !t.ClientCert.IsZero() || !t.ClientKey.IsZero() {
+			wrong.Add("tls.client", "", "the gateway shows one certificate: client: internal, or client_cert with client_key")
+		}
+	}
 	risk := t.InsecureSkipVerify
 	if risk.AcceptRisk == "" && !risk.Until.IsZero() {
 		wrong.Add("tls.insecure_skip_verify.accept_risk", `accept_risk: "why this is acceptable here"`, "a server whose certificate is not verified needs a reason")

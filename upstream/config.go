@@ -97,6 +97,8 @@ type TLS struct {
 	CA string `yaml:"ca,public"`
 	// ServerName is the name that certificates must carry. Default: the target's host.
 	ServerName string `yaml:"server_name"`
+	// Client is internal to show servers a certificate of the gateway's own authority, made anew every day. Default: client_cert.
+	Client string `yaml:"client"`
 	// ClientCert refers to the gateway's certificate chain in PEM form. Read again for every new connection. No default.
 	ClientCert secret.Ref `yaml:"client_cert"`
 	// ClientKey refers to the key that goes with client_cert. No default.

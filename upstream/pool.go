@@ -20,6 +20,7 @@ type Deps struct {
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil is net.Dialer
 	WrapConn func(net.Conn) net.Conn                                              // the strict reader over an HTTP/1.1 connection, above TLS; nil is none
 	Resolve  func(secret.Ref) (secret.Value, error)                               // nil is Ref.Resolve
+	Issuer   Issuer                                                               // for tls.client: internal; nil is none
 	Log      *slog.Logger                                                         // servers that go and come back; nil is silence
 }
 

@@ -3,10 +3,19 @@ package upstream
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"os"
+	"strings"
+	"sync"
 
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
+
+// Issuer makes the certificate that the gateway shows to servers which trust its own authority. It is asked for every new
+// connection, and answers from memory.
+type Issuer interface {
+	ClientCertificate() (*tls.Certificate, error)
+}
 
 // client makes the TLS configuration for connections to servers. Certificates are verified, TLS 1.2 is the least.
 func (t TLS) client(wrong *mistake.List, deps Deps) *tls.Config {
@@ -26,28 +35,66 @@ func (t TLS) client(wrong *mistake.List, deps Deps) *tls.Config {
 			wrong.Add("tls.ca", "", "%s holds no certificate in PEM form", t.CA)
 		}
 	}
-	if t.ClientCert.IsZero() || t.ClientKey.IsZero() {
+	show := t.shown(wrong, deps)
+	if show == nil {
 		return c
 	}
-	load := func() (*tls.Certificate, error) { return t.certificate(deps) }
-	if _, err := load(); err != nil {
-		wrong.Add("tls.client_cert", "", "%s", err)
-	}
 	c.ClientSessionCache = nil // a resumed session would go on showing the certificate that it began with
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return show() }
 	return c
 }
 
-// certificate reads the gateway's certificate and key, so that a rotated pair is used from the next connection on.
-func (t TLS) certificate(deps Deps) (*tls.Certificate, error) {
-	chain, err := deps.Resolve(t.ClientCert)
+// shown gives what finds the gateway's certificate for each new connection, or nil when it shows none.
+func (t TLS) shown(wrong *mistake.List, deps Deps) func() (*tls.Certificate, error) {
+	switch {
+	case t.Client == "internal" && deps.Issuer == nil:
+		wrong.Add("tls.client", "", "this process has no internal authority; write client_cert and client_key")
+		return nil
+	case t.Client == "internal":
+		if _, err := deps.Issuer.ClientCertificate(); err != nil {
+			wrong.Add("tls.client", "", "%s", err)
+		}
+		return deps.Issuer.ClientCertificate
+	case t.ClientCert.IsZero() || t.ClientKey.IsZero():
+		return nil
+	}
+	p := &pair{tls: t, deps: deps}
+	if _, err := p.certificate(); err != nil {
+		wrong.Add("tls.client_cert", "", "%s", err)
+	}
+	return p.certificate
+}
+
+// pair is the gateway's certificate and key, read again for every new connection.
+type pair struct {
+	tls  TLS
+	deps Deps
+
+	mu   sync.Mutex
+	last *tls.Certificate // the last two that belonged together
+}
+
+// certificate gives the pair as it lies there now. While one of the two has been exchanged and the other has not, the pair
+// from before goes on: a rotation drops no request. A pair of which one cannot be had closes the way (row I6).
+func (p *pair) certificate() (*tls.Certificate, error) {
+	chain, err := p.deps.Resolve(p.tls.ClientCert)
 	if err != nil {
 		return nil, err
 	}
-	key, err := deps.Resolve(t.ClientKey)
+	key, err := p.deps.Resolve(p.tls.ClientKey)
 	if err != nil {
 		return nil, err
 	}
-	pair, err := tls.X509KeyPair(chain.Reveal(), key.Reveal())
-	return &pair, err
+	now, err := tls.X509KeyPair(chain.Reveal(), key.Reveal())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case err == nil:
+		p.last = &now
+	case p.last == nil:
+		return nil, fmt.Errorf("certificate %s with key %s: %s", p.tls.ClientCert, p.tls.ClientKey, strings.TrimPrefix(err.Error(), "tls: "))
+	default:
+		p.deps.Log.Warn("client certificate and key don't belong together; those from before are shown", "certificate", p.tls.ClientCert.String(), "key", p.tls.ClientKey.String())
+	}
+	return p.last, nil
 }

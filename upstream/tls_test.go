@@ -4,15 +4,19 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
 // secured starts a server with TLS and gives its URL and a file with its CA.
@@ -125,5 +129,105 @@ func TestClientCertificateIsLive(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// shown asks once over a new connection and gives the name that the server saw, or "" for an error.
+func shown(t *testing.T, p *Pool, names chan string) string {
+	t.Helper()
+	p.servers[0].engine.close() // no kept connection
+	time.Sleep(20 * time.Millisecond)
+	resp, _, err := p.Send(context.Background(), get(t, "/"), idempotent)
+	if err != nil {
+		return ""
+	}
+	_ = resp.Body.Close()
+	return <-names
+}
+
+// While one file of a pair is exchanged and the other is not yet, the pair from before is shown; a pair of which one is
+// gone, or that never fitted, opens nothing.
+func TestHalfExchangedPairDropsNothing(t *testing.T) {
+	names := make(chan string, 9)
+	address, ca := secured(t, func(s *httptest.Server) {
+		s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			names <- r.TLS.PeerCertificates[0].Subject.CommonName
+		})
+	})
+	dir := t.TempDir()
+	chain, key := filepath.Join(dir, "chain.pem"), filepath.Join(dir, "key.pem")
+	cfg := calm()
+	cfg.TLS = TLS{CA: ca}
+	_ = cfg.TLS.ClientCert.UnmarshalText([]byte("file:" + chain))
+	_ = cfg.TLS.ClientKey.UnmarshalText([]byte("file:" + key))
+	old, next := newCertificate(t, "old"), newCertificate(t, "next")
+	put := func(c, k []byte) { _ = os.WriteFile(chain, c, 0o600); _ = os.WriteFile(key, k, 0o600) }
+	put(next.chain, old.key)
+	if _, err := New(cfg, []string{address}, Deps{}); err == nil || !strings.Contains(err.Error(), chain) || !strings.Contains(err.Error(), key) {
+		t.Errorf("a pair that never fitted: %v", err)
+	}
+	put(old.chain, old.key)
+	p := pool(t, cfg, Deps{}, address)
+	for i, c := range []struct {
+		chain, key []byte
+		want       string
+	}{
+		{old.chain, old.key, "old"}, {next.chain, old.key, "old"}, {next.chain, next.key, "next"}, {old.chain, next.key, "next"},
+		{next.chain, nil, ""}, // gone: what needs it is closed (row I6)
+		{[]byte("garbage"), next.key, "next"}, {old.chain, old.key, "old"},
+	} {
+		put(c.chain, c.key)
+		if got := shown(t, p, names); got != c.want {
+			t.Errorf("step %d: shown %q, want %q", i, got, c.want)
+		}
+	}
+}
+
+// own is an internal authority that has one certificate.
+type own struct {
+	pair tls.Certificate
+	err  error
+}
+
+func (o own) ClientCertificate() (*tls.Certificate, error) { return &o.pair, o.err }
+
+func TestInternalClient(t *testing.T) {
+	names := make(chan string, 9)
+	address, ca := secured(t, func(s *httptest.Server) {
+		s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+		s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			names <- r.TLS.PeerCertificates[0].Subject.CommonName
+		})
+	})
+	made := newCertificate(t, "gateway")
+	pair, err := tls.X509KeyPair(made.chain, made.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := calm()
+	cfg.TLS = TLS{CA: ca, Client: "internal"}
+	if got := shown(t, pool(t, cfg, Deps{Issuer: own{pair: pair}}, address), names); got != "gateway" {
+		t.Errorf("shown %q", got)
+	}
+	var ref secret.Ref
+	_ = ref.UnmarshalText([]byte("file:/x"))
+	for name, c := range map[string]struct {
+		tls    TLS
+		issuer Issuer
+		path   string
+		words  string
+	}{
+		"no authority":     {TLS{Client: "internal"}, nil, "tls.client", "no internal authority"},
+		"one that ended":   {TLS{Client: "internal"}, own{err: errors.New("has ended")}, "tls.client", "has ended"},
+		"another word":     {TLS{Client: "internl"}, own{pair: pair}, "tls.client", "internal"},
+		"two certificates": {TLS{Client: "internal", ClientCert: ref, ClientKey: ref}, own{pair: pair}, "tls.client", "one certificate"},
+	} {
+		cfg.TLS = c.tls
+		_, err := New(cfg, []string{address}, Deps{Issuer: c.issuer})
+		var list mistake.List
+		if !errors.As(err, &list) || len(list) != 1 || list[0].Path != c.path || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
