@@ -58,8 +58,11 @@ func (q Quota) window() int {
 }
 
 // limiter makes the engine: the generic cell rate algorithm, which needs one number for each key and has no window edges
-// at which a double burst would pass.
-func (q Quota) limiter(c Counters) (*throttled.GCRARateLimiterCtx, error) {
+// at which a double burst would pass. Shared counters bring it with them.
+func (q Quota) limiter(c Counters) (throttled.RateLimiterCtx, error) {
+	if shared, ok := c.(Shared); ok {
+		return shared.Limiter(q.Count, q.Per, q.Burst)
+	}
 	return throttled.NewGCRARateLimiterCtx(c, throttled.RateQuota{
 		MaxRate: throttled.PerDuration(q.Count, q.Per), MaxBurst: q.Burst - 1,
 	})

@@ -38,6 +38,12 @@ const refusedCost = 10
 // Counters is where the numbers are kept: store/memory, or what nodes share.
 type Counters = throttled.GCRAStoreCtx
 
+// Shared is what Counters of several nodes are besides: they give limits that all nodes keep together. Without a
+// connection between the nodes they count this node's share: they neither wait nor open.
+type Shared interface {
+	Limiter(count int, per time.Duration, burst int) (throttled.RateLimiterCtx, error)
+}
+
 // Config is the section guards.rate.
 type Config struct {
 	// For each client address: one IPv4 address or one IPv6 /64. Default 50/s burst 200.
@@ -63,7 +69,7 @@ type meter struct {
 	quota   Quota
 	policy  string
 	prefix  string // of keys: a changed quota starts a new count
-	limiter *throttled.GCRARateLimiterCtx
+	limiter throttled.RateLimiterCtx
 	results *gate.Slot[throttled.RateLimitResult]
 }
 
