@@ -212,7 +212,7 @@ func (it *item) question(ctx context.Context, version string, lease *Lease) (o o
 	if leaser, ok := it.source.(Leaser); ok && lease != nil && lease.Renewable {
 		renewed, err := leaser.Renew(ctx, *lease)
 		// A lease that shrinks has come near to its greatest age.
-		if err == nil && renewed.TTL >= lease.TTL/2 {
+		if err == nil && renewed.full() >= lease.full()/2 {
 			return outcome{lease: &renewed}
 		}
 		if err != nil && !errors.Is(err, ErrLost) {
@@ -229,7 +229,6 @@ func (it *item) answered(started, now time.Time, answer Answer, renewed *Lease) 
 	next := *old
 	switch {
 	case renewed != nil:
-		it.state.lease.TTL = max(it.state.lease.TTL, renewed.TTL)
 		it.state.leaseEnd = started.Add(renewed.TTL)
 	default:
 		it.state.lease, it.state.leaseEnd = answer.Lease, time.Time{}
@@ -351,8 +350,8 @@ func (it *item) when(now time.Time) time.Time {
 	return due
 }
 
-// end closes the item's handles and gives its lease back.
-func (it *item) end(ctx context.Context) error {
+// end closes the item's handles and, with revoke, gives its lease back.
+func (it *item) end(ctx context.Context, revoke bool) error {
 	it.turn.Lock()
 	defer it.turn.Unlock()
 	old := it.current.Load()
@@ -362,7 +361,7 @@ func (it *item) end(ctx context.Context) error {
 	lease := it.state.lease
 	it.state.lease = nil
 	leaser, ok := it.source.(Leaser)
-	if !ok || lease == nil {
+	if !ok || lease == nil || !revoke {
 		return nil
 	}
 	if err := leaser.Revoke(ctx, *lease); err != nil {

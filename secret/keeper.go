@@ -244,7 +244,9 @@ func (k *Keeper) dispatch(ctx context.Context, under *sync.WaitGroup) time.Time 
 			if it.gone() {
 				revoke, cancel := context.WithTimeout(ctx, revokeFor)
 				defer cancel()
-				it.end(revoke)
+				if err := it.end(revoke, true); err != nil {
+					k.opt.Log.Warn("a lease that nobody needs could not be given back; it ends by itself", "ref", it.key(), "error", err.Error())
+				}
 			} else {
 				k.refresh(ctx, it)
 			}
@@ -354,18 +356,22 @@ func (k *Keeper) Close(ctx context.Context) error {
 	}
 	clear(k.items)
 	k.mu.Unlock()
-	var under sync.WaitGroup
-	errs := make([]error, len(all), len(all)+len(k.sources))
-	for i, it := range all {
-		under.Go(func() { errs[i] = it.end(ctx) })
-	}
-	under.Wait()
-	for _, s := range k.sources {
+	var errs []error
+	ended := map[string]bool{}
+	for scheme, s := range k.sources {
 		if e, ok := s.(Ender); ok {
-			errs = append(errs, e.End(ctx))
+			all, err := e.End(ctx)
+			ended[scheme] = all
+			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	var under sync.WaitGroup
+	lost := make([]error, len(all))
+	for i, it := range all {
+		under.Go(func() { lost[i] = it.end(ctx, !ended[it.ref.Scheme()]) })
+	}
+	under.Wait()
+	return errors.Join(append(errs, lost...)...)
 }
 
 // Status is what is known of one reference, for the command status and for metrics.

@@ -33,7 +33,15 @@ type Answer struct {
 type Lease struct {
 	ID        string        // for the source; never shown
 	TTL       time.Duration // from the moment of the question
+	Full      time.Duration // what the lease itself would last, where something else ends it earlier; 0: TTL
 	Renewable bool
+}
+
+func (l Lease) full() time.Duration {
+	if l.Full > 0 {
+		return l.Full
+	}
+	return l.TTL
 }
 
 // Leaser may be implemented by a Source whose answers have leases.
@@ -60,7 +68,8 @@ type Recorder interface {
 	RecordUse(ctx context.Context, used map[string]time.Time) error
 }
 
-// Ender may be implemented by a Source that has something to give back at the very end, such as its own login.
+// Ender may be implemented by a Source that has something to give back at the very end, such as its own login. All tells
+// that every lease ended with it.
 type Ender interface {
-	End(ctx context.Context) error
+	End(ctx context.Context) (all bool, err error)
 }
