@@ -42,7 +42,7 @@ func newCipher(files vfs.VFS, plain bool) *cipher {
 	if plain {
 		vfs.Register(c.layer, files)
 	} else {
-		vfs.Register(c.layer, wide.Wrap(files, c))
+		vfs.Register(c.layer, wide.Wrap(&blocks{files}, c))
 	}
 	return c
 }

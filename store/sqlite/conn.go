@@ -143,6 +143,10 @@ func (d *DB) explain(err error) error {
 	if err == nil || errors.Is(err, store.ErrUnavailable) {
 		return err
 	}
+	var code sqlite3.ExtendedErrorCode
+	if errors.As(err, &code) {
+		err = fmt.Errorf("%w (code %d)", err, code)
+	}
 	remedy := ""
 	switch {
 	case errors.Is(err, sqlite3.FULL):

@@ -42,7 +42,7 @@ func (d *DB) Snapshot(ctx context.Context, path string, key secret.Value, progre
 		for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
 			_ = os.Remove(part + suffix)
 		}
-		return fmt.Errorf("copy the store to %s: %w", path, err)
+		return fmt.Errorf("copy the store to %s: %w", path, d.explain(err))
 	}
 	return nil
 }

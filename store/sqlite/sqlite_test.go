@@ -160,3 +160,14 @@ func TestSnapshot(t *testing.T) {
 	has(t, open(t, o), "a", "1")
 	has(t, d, "a", "2")
 }
+
+func secretOf(b byte) (secret.Value, error) {
+	return secret.New(bytes.Repeat([]byte{b}, keySize), "test")
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
