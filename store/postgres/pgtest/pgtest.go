@@ -331,3 +331,12 @@ func (s *Server) Log() string {
 	text, _ := os.ReadFile(s.log)
 	return strings.ToValidUTF8(string(text), "?")
 }
+
+// PassFile is a file in libpq's form with the password of Role, for programs that run as the server's account.
+func (s *Server) PassFile(t testing.TB) string {
+	t.Helper()
+	if err := s.write("pass", "*:*:*:"+Role+":"+Password+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(s.folder, "pass")
+}
