@@ -83,9 +83,9 @@ func head(format string) place {
 
 const part = "--b\r\nContent-Disposition: form-data; name=\"%s\"%s\r\n\r\n%%s\r\n--b--\r\n"
 
-// places are where people and attackers put secrets, good requests and bad ones. The host is not among them: it is public
+// leaks are the places where people and attackers put secrets, good requests and bad ones. The host is not among them: it is public
 // (server names go over the wire in the clear) and an event without it explains little.
-func places() map[string]place {
+func leaks() map[string]place {
 	get := func(target string) place { return head("GET " + target + " HTTP/1.1\nHost: api.test") }
 	field := func(line string) place { return head("GET /things/k HTTP/1.1\nHost: api.test\n" + line) }
 	return map[string]place{
@@ -152,7 +152,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	var secrets []string
 	sinks := map[string]string{}
 	for range 5 {
-		for name, place := range places() {
+		for name, place := range leaks() {
 			var random [18]byte
 			_, _ = rand.Read(random[:])
 			secret := "S" + hex.EncodeToString(random[:]) // 37 characters, like a key

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
@@ -101,7 +102,7 @@ func checkDocument(state, file string, data []byte, rules *waf.Rules) (checked, 
 	if n.kept.dev, err = dev.Open(state, random()); err != nil {
 		return checked{}, err
 	}
-	l, err := n.load(file, data)
+	l, err := n.load(source.Given(file, data))
 	var m mistake.List
 	m.Under("", err)
 	if l != nil {

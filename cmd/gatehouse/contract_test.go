@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gatehouse-sec/gatehouse/config/source"
 )
 
 // Row I11: what a contract refers to lies in its folder, and links lead nowhere else.
@@ -46,7 +48,7 @@ func TestAContractReadsItsFolderOnly(t *testing.T) {
 		"absolute.yaml": false, "relative.yaml": false, "folder/secret.yaml": false, "endless.yaml": false, "loop.yaml": false,
 		"pipe.yaml": false, "parts": false, "missing.yaml": false, "../" + filepath.Base(outside) + "/secret.yaml": false,
 	} {
-		data, err := readContract(contract, filepath.Join(folder, name))
+		data, err := source.Given(filepath.Join(folder, "gatehouse.yaml"), nil).ReadFile(contract, filepath.Join(folder, name))
 		if good && (err != nil || string(data) != "text") || !good && err == nil {
 			t.Errorf("%s: %q, %v", name, data, err)
 		}

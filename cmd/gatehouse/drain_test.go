@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/gate"
 )
 
@@ -141,8 +142,11 @@ func TestDrainCutsOffAfterGrace(t *testing.T) {
 	t.Parallel()
 	server, _ := slow(t)
 	r := prepared(t, oneAPI(server), nil)
-	data, _ := os.ReadFile(r.file)
-	l, err := r.node.load(r.file, data)
+	bundle, err := r.node.open(t.Context(), r.file, source.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := r.node.load(bundle)
 	if err == nil {
 		err = r.node.start(l, true)
 	}

@@ -83,7 +83,7 @@ func TestFaults(t *testing.T) {
 		{control: "access", fault: "a list that became empty", guards: plainly, later: roles("[]"), status: 403, code: gate.NotAllowed, reason: "access.nobody"},
 		{control: "contract", fault: "gone at reload", guards: plainly, later: func(t *testing.T, r *house) {
 			_ = os.Remove(r.dir + "/orders.yaml")
-			if err := r.node.reload(r.file); err == nil {
+			if err := r.node.reload(t.Context()); err == nil {
 				t.Error("a document without its contract was taken")
 			}
 		}, status: 200},

@@ -73,7 +73,7 @@ func commands(io stdio) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		runCommand(io), serveCommand(io), checkCommand(io), initCommand(io), schemaCommand(io), explainCommand(io),
-		tokenCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
+		tokenCommand(io), keyCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
 	)
 	return root
 }

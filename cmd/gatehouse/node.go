@@ -16,6 +16,8 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/config/source"
+	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
@@ -41,6 +43,7 @@ const incidentsWritten = 10
 // node is this process: everything that outlives a reload, and the Gateway that serves now.
 type node struct {
 	state   string // directory
+	held    *held  // nil while nothing is served: check opens no store
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *telemetry.Metrics
@@ -59,6 +62,7 @@ type kept struct {
 	counters rate.Counters
 	keys     *keys.Source
 	verified *bearer.Cache
+	once     identity.Once
 	rules    *waf.Rules
 	dev      *dev.Issuer // nil unless the development issuer is on
 	pools    *pools
@@ -79,7 +83,8 @@ type current struct {
 	sync.Mutex
 	listen listen.Config
 	apis   []string
-	seen   stamps // files that the last document read was made of, as they were then
+	source *source.Source // where it comes from; nil for one that was given
+	state  source.State
 }
 
 // newNode makes the parts that need no document.
@@ -91,6 +96,7 @@ func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
 	n.kept.counters = memory.NewCounters(counted, steady())
 	n.kept.keys = keys.NewSource(clock, keys.System(), n.keysFetched())
 	n.kept.verified = bearer.NewCache(0)
+	n.kept.once = fleet.NewOnce(memory.NewRecords(remembered, clock), clock)
 	n.kept.rules = rules
 	n.kept.streams = pipeline.NewDrain()
 	n.kept.pools = newPools(upstream.Deps{
@@ -178,19 +184,24 @@ type loaded struct {
 	listen   listen.Config
 	audit    audit.Config
 	gateway  *pipeline.Gateway
-	seen     stamps
+	bundle   *source.Bundle
 }
 
-// load reads a document and makes a Gateway of it, or tells every mistake.
-func (n *node) load(file string, data []byte) (*loaded, error) {
-	d, err := config.Parse(file, data)
+// load makes a Gateway of a document, or tells every mistake.
+func (n *node) load(b *source.Bundle) (*loaded, error) {
+	d, err := config.Parse(b.File, b.Data)
 	var m mistake.List
 	m.Under("", err)
 	if d == nil {
 		return nil, m
 	}
 	m.Under("", known(d))
-	l := &loaded{document: d, seen: stampsOf(d)}
+	l := &loaded{document: d, bundle: b}
+	for _, file := range filesNamed(d) {
+		b.Watch(file)
+	}
+	_, err = rememberingOf(d, n.now())
+	m.Under("", err)
 	l.listen, _, err = config.Section[listen.Config](d, "listen")
 	m.Under("", err)
 	l.audit, _, err = config.Section[audit.Config](d, "audit")
@@ -209,12 +220,21 @@ func (n *node) tools(l *loaded) pipeline.Tools {
 	return pipeline.Tools{
 		Now: clock, NewID: newID, Recorder: n, Counters: n.kept.counters, Rules: n.kept.rules,
 		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow", Drain: n.kept.streams,
-		Identity: identity.Tools{Now: clock, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(l.document), Dev: n.kept.dev},
-		ReadFile: func(contract, path string) ([]byte, error) {
-			l.seen.add(path)
-			return readContract(contract, path)
-		},
+		Identity: n.identity(l.document),
+		ReadFile: l.bundle.ReadFile,
 	}
+}
+
+// identity is what the guard of that name is handed. Without an opened state, as in check, no token can be called back.
+func (n *node) identity(d *config.Document) identity.Tools {
+	t := identity.Tools{
+		Now: func() time.Time { return n.now() }, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(d), Dev: n.kept.dev,
+		Once: n.kept.once,
+	}
+	if h := n.held; h != nil {
+		t.Revocations, t.Longest = h.revocations, h.revocations.Longest()
+	}
+	return t
 }
 
 // identityVersion is what the document says of identity: while that stays, so do the tokens that were verified by it.
@@ -257,6 +277,9 @@ func (n *node) start(l *loaded, development bool) (err error) {
 	if err := n.server.Start(); err != nil {
 		return err
 	}
+	if n.held != nil {
+		n.held.control.Offer(operations(n.held, n))
+	}
 	n.ready.Store(true)
 	n.system("gateway.started", "version "+version())
 	return nil
@@ -284,6 +307,9 @@ func (n *node) serve(ctx context.Context, grace time.Duration) error {
 	upkeep, end := context.WithCancel(context.Background())
 	var working sync.WaitGroup
 	working.Go(func() { n.upkeep(upkeep) })
+	if n.held != nil {
+		working.Go(func() { n.held.run(upkeep) })
+	}
 	err := n.server.Serve(ctx)
 	if ctx.Err() != nil {
 		err = errors.Join(err, n.drain(grace))
@@ -306,7 +332,7 @@ func (n *node) stop() (err error) {
 		err = errors.Join(err, n.admin.Close())
 	}
 	n.close()
-	return err
+	return errors.Join(err, n.release())
 }
 
 // close ends what newNode began, for commands that serve nothing.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
@@ -129,14 +131,17 @@ func (r *house) start() {
 }
 
 func (r *house) tryStart() error {
-	data, err := os.ReadFile(r.file)
+	bundle, err := r.node.open(context.Background(), r.file, source.Options{})
 	if err != nil {
 		return err
 	}
-	l, err := r.node.load(r.file, data)
+	if err := r.node.hold(context.Background(), places{r.node.state, filepath.Join(r.dir, "config")}, bundle, r.log); err != nil {
+		return err
+	}
+	l, err := r.node.load(bundle)
 	if err != nil {
 		r.node.close()
-		return err
+		return errors.Join(err, r.node.release())
 	}
 	if err := r.node.start(l, true); err != nil {
 		return err

@@ -9,40 +9,31 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
-// watchEvery is how often the files of the document are looked at. A change counts once it has rested for one look: half a
-// document that an editor is still writing must not be put in force.
-const watchEvery = 250 * time.Millisecond
-
-// watch reads the document again on SIGHUP and when a file that it is made of changes.
+// watch reads the document again on SIGHUP and when something that it is made of changes.
 func (n *node) watch(ctx context.Context, file string, hangup <-chan os.Signal) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	var last stamps
-	for {
+	for ctx.Err() == nil {
+		waiting, end := context.WithCancel(ctx)
+		changed := make(chan error, 1)
+		go func() { changed <- n.current.source.Wait(waiting) }()
 		select {
-		case <-ctx.Done():
-			return
 		case <-hangup:
-		case <-tick.C:
-			seen := n.seen()
-			now := seen.again()
-			rested := now.same(last)
-			last = now
-			if now.same(seen) || !rested {
-				continue
-			}
+		case <-changed:
+		}
+		end()
+		if ctx.Err() != nil {
+			return
 		}
 		notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
-		n.tell(file, n.reload(file))
+		n.tell(file, n.reload(ctx))
 		notify(daemon.SdNotifyReady)
 	}
 }
@@ -62,36 +53,35 @@ func (n *node) tell(file string, err error) {
 }
 
 // reload puts a new document in force, or leaves the old one and says why.
-func (n *node) reload(file string) error {
+func (n *node) reload(ctx context.Context) error {
 	n.current.Lock()
 	defer n.current.Unlock()
-	n.current.seen.add(file)
-	data, err := os.ReadFile(file)
+	b, err := n.current.source.Read(ctx)
 	if err == nil {
-		err = n.replace(file, data)
+		err = n.replace(ctx, b)
 	}
 	n.metrics.Reload(err == nil)
 	if err != nil {
 		n.system("gateway.reload_refused", firstLine(err))
 		return err
 	}
-	n.system("gateway.reloaded", "document "+file+", policy "+n.gateway.Load().Version())
+	n.system("gateway.reloaded", "document "+b.File+", policy "+n.gateway.Load().Version())
 	return nil
 }
 
 // replace does everything that can go wrong first; only then is anything exchanged.
-func (n *node) replace(file string, data []byte) (err error) {
+func (n *node) replace(ctx context.Context, b *source.Bundle) (err error) {
 	before := n.kept.pools.keys()
 	defer func() {
 		if err != nil {
 			n.kept.pools.abandon(before)
 		}
 	}()
-	l, err := n.load(file, data)
-	if l != nil {
-		n.current.seen.join(l.seen) // also those of a refused document: when one of them is put right, it is read again
-	}
+	l, err := n.load(b)
 	if err != nil {
+		return err
+	}
+	if err := b.Accept(ctx); err != nil {
 		return err
 	}
 	exchange, undo, err := n.prepare(l)
@@ -171,8 +161,7 @@ func (n *node) inForce(l *loaded) {
 			n.metrics.Forget(gone)
 		}
 	}
-	n.current.listen, n.current.apis, n.current.seen = l.listen, apis, l.seen
-	n.current.seen.add(l.document.File)
+	n.current.listen, n.current.apis, n.current.state = l.listen, apis, l.bundle.State()
 }
 
 func firstLine(err error) string {
@@ -183,62 +172,9 @@ func firstLine(err error) string {
 	return err.Error()
 }
 
-// stamps are files as they were at one moment, by name; nil for one that is not there. A link is followed, so that a
-// ConfigMap whose ..data is exchanged shows.
-type stamps map[string]os.FileInfo
-
-func (s stamps) add(file string) {
-	info, err := os.Stat(file)
-	if err != nil {
-		info = nil
-	}
-	s[file] = info
-}
-
-func (s stamps) join(more stamps) {
-	for file, info := range more {
-		s[file] = info
-	}
-}
-
-// again looks at the same files now.
-func (s stamps) again() stamps {
-	now := make(stamps, len(s))
-	for file := range s {
-		now.add(file)
-	}
-	return now
-}
-
-func (s stamps) same(other stamps) bool {
-	if len(s) != len(other) {
-		return false
-	}
-	for file, a := range s {
-		b, known := other[file]
-		switch {
-		case !known || (a == nil) != (b == nil):
-			return false
-		case a != nil && (!os.SameFile(a, b) || a.Size() != b.Size() || !a.ModTime().Equal(b.ModTime())):
-			return false
-		}
-	}
-	return true
-}
-
-// seen are the files to look at.
-func (n *node) seen() stamps {
-	n.current.Lock()
-	defer n.current.Unlock()
-	seen := make(stamps, len(n.current.seen))
-	seen.join(n.current.seen)
-	return seen
-}
-
-// stampsOf finds every file that guards and APIs name, such as key sets and authorities: any text in these sections that is
+// filesNamed are the files that guards and APIs name, such as key sets and authorities: any text in these sections that is
 // the name of a file. Sockets and their certificates are watched by listen, and event files change all the time.
-func stampsOf(d *config.Document) stamps {
-	s := stamps{}
+func filesNamed(d *config.Document) (files []string) {
 	var walk func(v any)
 	walk = func(v any) {
 		switch v := v.(type) {
@@ -253,11 +189,11 @@ func stampsOf(d *config.Document) stamps {
 		case string:
 			name := strings.TrimPrefix(v, "file:")
 			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-				s[name] = info
+				files = append(files, name)
 			}
 		}
 	}
 	walk(d.Value("guards"))
 	walk(d.Value("apis"))
-	return s
+	return files
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
@@ -53,7 +54,14 @@ func newRig(t *testing.T, apis string, files map[string]string) *rig {
 	}
 	r.node.kept.dev = r.issuer
 	r.file, r.document = filepath.Join(dir, "gatehouse.yaml"), []byte(document)
-	l, err := r.node.load(r.file, r.document)
+	if err := os.WriteFile(r.file, r.document, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := r.node.open(t.Context(), r.file, source.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := r.node.load(bundle)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
@@ -74,22 +75,26 @@ func (q quick) run(ctx context.Context, io stdio) error {
 		_, err := fmt.Fprint(io.out, text)
 		return err
 	}
-	state, err := stateDirectory()
+	at, err := findPlaces()
 	if err != nil {
 		return err
 	}
-	n := newNode(state, logger(io), waf.Load())
-	if n.kept.dev, err = dev.Open(state, random()); err != nil {
+	n := newNode(at.state, logger(io), waf.Load())
+	if n.kept.dev, err = dev.Open(at.state, random()); err != nil {
 		return err
 	}
-	l, err := n.load(madeUp, []byte(text))
+	bundle := source.Given(madeUp, []byte(text))
+	if err := n.hold(ctx, at, bundle, io.err); err != nil {
+		return err
+	}
+	l, err := n.load(bundle)
 	if err != nil {
-		return unplaced(err)
+		return errors.Join(unplaced(err), n.release())
 	}
 	if q.issuer == "" {
 		for _, a := range l.listen.At {
 			if !a.Loopback() {
-				return fmt.Errorf("--listen: %s is beyond this machine, and without --issuer whoever has an account on it can make tokens; add --issuer URL --audience NAME", a)
+				return errors.Join(n.release(), fmt.Errorf("--listen: %s is beyond this machine, and without --issuer whoever has an account on it can make tokens; add --issuer URL --audience NAME", a))
 			}
 		}
 	}

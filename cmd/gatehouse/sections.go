@@ -7,9 +7,12 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/fleet"
+	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/listen"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
+	"github.com/gatehouse-sec/gatehouse/store"
 )
 
 // sections lists every section of the document: the folders of the same name, and the guards from pipeline/order.go. The
@@ -18,6 +21,9 @@ func sections() []config.Part {
 	parts := []config.Part{
 		{Name: "listen", Type: reflect.TypeFor[listen.Config](), Doc: "Sockets, TLS, certificates and the bounds of connections."},
 		{Name: "audit", Type: reflect.TypeFor[audit.Config](), Doc: "The record of events."},
+		{Name: "key", Type: reflect.TypeFor[key.Config](), Doc: "The root key, which opens everything that is stored."},
+		{Name: "store", Type: reflect.TypeFor[store.Config](), Doc: "What survives a restart, and what nodes share."},
+		{Name: "fleet", Type: reflect.TypeFor[fleet.Config](), Doc: "This node among others, and tokens that were called back."},
 	}
 	return append(parts, pipeline.Parts()...)
 }
@@ -40,6 +46,6 @@ func misplaced(list mistake.List) {
 // known lists the mistakes that no section can see itself: words at the top that are no section.
 func known(d *config.Document) error {
 	var m mistake.List
-	m.Under("", d.Unknown("", []string{"listen", "audit", "guards", "apis"}))
+	m.Under("", d.Unknown("", []string{"listen", "audit", "key", "store", "fleet", "guards", "apis"}))
 	return m.Err()
 }

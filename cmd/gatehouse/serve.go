@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -14,6 +14,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
@@ -49,21 +50,27 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	boundMemory()
 	usual := collectLater()
 	rules := waf.Load()
-	state, err := stateDirectory()
+	at, err := findPlaces()
 	if err != nil {
 		return err
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("read the document: %w; write one with: gatehouse init", err)
-	}
-	n := newNode(state, logger(io), rules)
-	if n.kept.dev, err = dev.Open(state, random()); err != nil {
+	n := newNode(at.state, logger(io), rules)
+	if n.kept.dev, err = dev.Open(at.state, random()); err != nil {
 		return err
 	}
-	l, err := n.load(file, data)
+	bundle, err := n.open(ctx, file, source.Options{})
 	if err != nil {
 		return err
+	}
+	if err := n.hold(ctx, at, bundle, io.err); err != nil {
+		return err
+	}
+	l, err := n.load(bundle)
+	if err == nil {
+		err = bundle.Accept(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, n.release())
 	}
 	if err := n.start(l, l.development()); err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
+	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
@@ -120,7 +121,11 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	}
 	s.node.kept.dev = issuer
 	s.callers(issuer)
-	l, err := s.node.load(document, []byte(text))
+	bundle := source.Given(document, []byte(text))
+	if err := s.node.hold(t.Context(), places{s.node.state, filepath.Join(s.dir, "config")}, bundle, &s.logged); err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.node.load(bundle)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func TestStreamsOutliveAReload(t *testing.T) {
 	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.node.reload(r.file); err != nil {
+	if err := r.node.reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []struct {

@@ -52,5 +52,6 @@ Only a gateway of the same installation takes it, and only where the development
 	f.StringSliceVar(&roles, "role", nil, "a role of the caller; again, or comma-separated, for more")
 	f.StringSliceVar(&scopes, "scope", nil, "a scope of the token; again, or comma-separated, for more")
 	f.DurationVar(&life, "life", 15*time.Minute, "how long the token is valid")
+	c.AddCommand(revokeCommand(io))
 	return c
 }

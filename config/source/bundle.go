@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,11 +27,39 @@ type Bundle struct {
 	outside marks
 }
 
+// Given is the bundle of a document that somebody holds in memory, such as one that is made of flags. What it names is read
+// from files.
+func Given(file string, data []byte) *Bundle {
+	return &Bundle{
+		File: file, Data: data, ctx: context.Background(), read: map[string]string{}, outside: marks{},
+		source:     &Source{place: place{file: file}, origin: fileOrigin{file}, opt: Options{Now: time.Now}},
+		generation: &files{path: file, links: &links{targets: map[string]string{}}, stamps: marks{}, mounted: map[string][]byte{}},
+	}
+}
+
 func (b *Bundle) open(ctx context.Context) error {
 	g, err := b.source.origin.open(ctx)
 	if err != nil {
 		return err
 	}
+	err = b.from(ctx, g)
+	if !errors.Is(err, errAway) || b.source.accepted.Load() {
+		return err
+	}
+	k, keptErr := b.source.lastKept() // a node starts while the server is away
+	if keptErr != nil {
+		return fmt.Errorf("%w; %w", err, keptErr)
+	}
+	if k == nil {
+		return err
+	}
+	b.source.report(err)
+	clear(b.read)
+	return b.from(ctx, k)
+}
+
+// from reads note and document of a generation.
+func (b *Bundle) from(ctx context.Context, g generation) (err error) {
 	b.source.mu.Lock()
 	b.generation = g
 	b.source.mu.Unlock()
@@ -142,10 +171,14 @@ func (b *Bundle) Accept(ctx context.Context) error {
 		if err := b.generation.settled(ctx); err != nil {
 			return fmt.Errorf("document %s: %w", b.source, err)
 		}
-		return nil
-	}
-	if err := b.source.opt.Floor.Raise(ctx, Mark{b.note.Version, b.note.digest}); err != nil {
+	} else if err := b.source.opt.Floor.Raise(ctx, Mark{b.note.Version, b.note.digest}); err != nil {
 		return fmt.Errorf("document %s: remember version %d: %w", b.source, b.note.Version, err)
+	}
+	b.source.accepted.Store(true)
+	if g, ok := b.generation.(*served); ok {
+		if err := b.source.keep(g); err != nil { // what is in force does not hang on it
+			b.source.report(fmt.Errorf("keep the document for a start without its server: %w", err))
+		}
 	}
 	return nil
 }
@@ -158,6 +191,7 @@ type State struct {
 	Version    int64     `json:"version,omitempty"`   // of the note
 	Expires    time.Time `json:"expires,omitzero"`    // of the note
 	SignedBy   []string  `json:"signed_by,omitempty"` // names of the pinned keys that signed
+	Kept       bool      `json:"kept,omitempty"`      // the server was away at the start: this is what was accepted last
 	Expired    bool      `json:"expired,omitempty"`   // the note's time is over; what is in force stays so (finding document.expired)
 }
 
@@ -177,6 +211,7 @@ func (b *Bundle) State() State {
 		b.mu.Unlock()
 		st.Generation = hex.EncodeToString(h.Sum(nil))
 	}
+	_, st.Kept = b.generation.(*kept)
 	if n := b.note; n != nil {
 		st.Version, st.Expires, st.SignedBy = n.Version, n.Expires, n.SignedBy
 		st.Expired = n.expired(b.source.opt.Now())

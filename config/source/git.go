@@ -187,8 +187,8 @@ func (c *commit) read(ctx context.Context, contract, file string) ([]byte, error
 	if !localName(file) {
 		return nil, fmt.Errorf("%s is no path inside the repository; a document from git names committed files, relative to its own folder", file)
 	}
-	if folder := path.Dir(contract); file != contract && folder != "." && !strings.HasPrefix(file, folder+"/") {
-		return nil, fmt.Errorf("%s lies outside of %s, the folder of the contract that refers to it", file, folder)
+	if !beside(contract, file) {
+		return nil, fmt.Errorf("%s lies outside of %s, the folder of the contract that refers to it", file, path.Dir(contract))
 	}
 	var data []byte
 	err := c.origin.careful(ctx, func(s *filesystem.Storage) (err error) {

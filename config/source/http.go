@@ -46,6 +46,7 @@ type served struct {
 
 	mu      sync.Mutex
 	fetched map[string]fetched
+	client  *http.Client
 }
 
 type fetched struct {
@@ -69,8 +70,8 @@ func (g *served) read(ctx context.Context, contract, name string) ([]byte, error
 	if !localName(name) {
 		return nil, fmt.Errorf("%s is no name beside the document; a document from a server names files relative to itself", name)
 	}
-	if folder := path.Dir(contract); name != contract && folder != "." && !strings.HasPrefix(name, folder+"/") {
-		return nil, fmt.Errorf("%s lies outside of %s, the folder of the contract that refers to it", name, folder)
+	if !beside(contract, name) {
+		return nil, fmt.Errorf("%s lies outside of %s, the folder of the contract that refers to it", name, path.Dir(contract))
 	}
 	g.mu.Lock()
 	known, again := g.fetched[name]
@@ -78,14 +79,13 @@ func (g *served) read(ctx context.Context, contract, name string) ([]byte, error
 	if again && known.data != nil {
 		return known.data, nil
 	}
-	client, end, err := g.origin.client()
-	if err != nil {
-		return nil, err
+	var f fetched
+	client, err := g.reader()
+	if err == nil {
+		f, err = g.origin.fetch(ctx, client, name, fetched{})
 	}
-	defer end()
-	f, err := g.origin.fetch(ctx, client, name, fetched{})
 	if err != nil {
-		f.mark = unknown
+		f.mark, err = unknown, fmt.Errorf("%w: %w", errAway, err)
 	}
 	g.mu.Lock()
 	g.fetched[name] = f
@@ -94,6 +94,26 @@ func (g *served) read(ctx context.Context, contract, name string) ([]byte, error
 		err = fmt.Errorf("%s: the server has no such file (404); put it beside the document", g.origin.address(name))
 	}
 	return f.data, err
+}
+
+// beside tells that a file lies in the folder of the contract that refers to it, or is that contract.
+func beside(contract, name string) bool {
+	folder := path.Dir(contract)
+	return name == contract || folder == "." || strings.HasPrefix(name, folder+"/")
+}
+
+// reader is the one client that reads this generation.
+func (g *served) reader() (*http.Client, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.client == nil {
+		client, err := g.origin.client()
+		if err != nil {
+			return nil, err
+		}
+		g.client = client
+	}
+	return g.client, nil
 }
 
 func (g *served) seen() marks {
@@ -108,11 +128,11 @@ func (g *served) seen() marks {
 
 // look asks for every file again; one that the server says is unchanged is not sent.
 func (g *served) look(ctx context.Context) (marks, error) {
-	client, end, err := g.origin.client()
+	client, err := g.origin.client()
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer client.CloseIdleConnections()
 	now := marks{}
 	for name := range g.seen() {
 		g.mu.Lock()
@@ -147,16 +167,16 @@ func (o httpOrigin) address(name string) string {
 }
 
 // client makes a client for one look, so that authority, certificate and token are those of the moment.
-func (o httpOrigin) client() (c *http.Client, end func(), err error) {
+func (o httpOrigin) client() (*http.Client, error) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.how.CA != "" {
 		pem, err := readPlain(o.how.CA)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		secure.RootCAs = x509.NewCertPool()
 		if !secure.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, nil, fmt.Errorf("%s holds no certificate in PEM form", o.how.CA)
+			return nil, fmt.Errorf("%s holds no certificate in PEM form", o.how.CA)
 		}
 	}
 	if o.how.Certificate != nil {
@@ -176,12 +196,12 @@ func (o httpOrigin) client() (c *http.Client, end func(), err error) {
 			return conn, err
 		},
 		TLSClientConfig: secure, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 10 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, ForceAttemptHTTP2: true,
+		IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, ForceAttemptHTTP2: true,
 	}
 	return &http.Client{
 		Transport: t, Timeout: fetchTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, t.CloseIdleConnections, nil
+	}, nil
 }
 
 func near(conn net.Conn) bool {

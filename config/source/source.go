@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -36,6 +37,7 @@ type Options struct {
 	SignedBy []string            // pinned verifier keys, "name+hash+key"; one of them must have signed. None: no note is asked for
 	Floor    Floor               // what was accepted before; required with SignedBy
 	HTTP     HTTP                // how a server is spoken to
+	Keep     string              // folder, 0700, for the last document from a server that was accepted; "" keeps none
 	Poll     time.Duration       // how often to look; 0: 250ms for a file, 1s for git, 30s for a server
 	Now      func() time.Time    // nil is time.Now
 	Jitter   func() float64      // from 0 to 1, so that nodes don't ask a server all at once; nil is math/rand/v2
@@ -90,6 +92,8 @@ type Source struct {
 	origin    origin
 	opt       Options
 	verifiers note.Verifiers // nil: no note is asked for
+
+	accepted atomic.Bool // something, since Open
 
 	mu      sync.Mutex
 	last    *Bundle // what Read read last, or tried to
@@ -165,6 +169,9 @@ func (s *Source) Wait(ctx context.Context) error {
 		}
 		pause = s.pause()
 		seen, now, err := s.look(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		s.report(err)
 		if err != nil {
 			continue

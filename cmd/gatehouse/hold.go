@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/config/source"
+	"github.com/gatehouse-sec/gatehouse/fleet"
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/key"
+	"github.com/gatehouse-sec/gatehouse/kit/control"
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+)
+
+// open finds the place of the document and reads it for the first time.
+func (n *node) open(ctx context.Context, place string, o source.Options) (*source.Bundle, error) {
+	o.Now = n.now
+	s, err := source.Open(place, o)
+	if err != nil {
+		return nil, err
+	}
+	n.current.source = s
+	b, err := s.Read(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; write one with: gatehouse init", err)
+	}
+	return b, err
+}
+
+// hold opens what this installation remembers, by the document that is about to be served. From now on the process answers
+// on its control socket, since a root key may wait for people with shares.
+func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Writer) error {
+	d, err := config.Parse(b.File, b.Data)
+	if d == nil {
+		return err
+	}
+	document, err := rememberingOf(d, n.now())
+	if err != nil {
+		return inOrder(mistakesOf(err))
+	}
+	shares := key.NewCollector(n.now, n.shareGiven)
+	var starting control.Operations
+	control.Handle(&starting, "key.share", giveShare(shares))
+	socket, err := control.Listen(at.control(), &starting, n.asked)
+	if err != nil {
+		return err
+	}
+	n.held, err = opening{places: at, document: document, log: n.log, now: n.now, shares: shares}.open(ctx)
+	if err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	n.held.control = socket
+	n.kept.once = fleet.NewOnce(n.held.fast, n.now)
+	tellFirst(tell, n.held.first)
+	return nil
+}
+
+// release closes what hold opened.
+func (n *node) release() error {
+	if n.held == nil {
+		return nil
+	}
+	h := n.held
+	n.held = nil
+	return errors.Join(h.control.Close(), h.close())
+}
+
+// asked writes down what was asked on the control socket.
+func (n *node) asked(name string, uid int, err error) {
+	outcome := "done"
+	if err != nil {
+		outcome = "failed: " + firstLine(err)
+	}
+	n.system("control."+gate.Reason(name), fmt.Sprintf("asked by uid %d; %s", uid, outcome))
+}
+
+// shareGiven writes down that somebody gave a share of the root key (row K10). No event can be written before the start,
+// so it stands in the process' log.
+func (n *node) shareGiven(a key.Attempt) {
+	n.log.Warn("a share of the root key was given", "from", a.From, "accepted", a.Accepted, "too_soon", a.TooSoon, "missing", a.Missing)
+}
+
+func mistakesOf(err error) mistake.List {
+	var m mistake.List
+	m.Under("", err)
+	return m
+}

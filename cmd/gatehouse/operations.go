@@ -1,0 +1,22 @@
+package main
+
+import (
+	"context"
+
+	"github.com/gatehouse-sec/gatehouse/fleet"
+	"github.com/gatehouse-sec/gatehouse/key"
+	"github.com/gatehouse-sec/gatehouse/kit/control"
+)
+
+// operations is everything that can be asked of a gateway on its own machine, in one list. n is nil in a command that opened
+// the state itself, since no gateway runs.
+func operations(h *held, n *node) *control.Operations {
+	var o control.Operations
+	control.Handle(&o, "token.revoke", func(ctx context.Context, q fleet.Revocation, _ control.Progress) (fleet.Revoked, error) {
+		return h.revocations.Revoke(ctx, q)
+	})
+	control.Handle(&o, "key.status", func(context.Context, nothing, control.Progress) (key.Status, error) { return h.ring.Status(), nil })
+	control.Handle(&o, "key.rotate", h.rotateKeys)
+	control.Handle(&o, "key.rekey", h.rekey)
+	return &o
+}

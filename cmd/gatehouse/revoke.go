@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-sec/gatehouse/fleet"
+)
+
+func revokeCommand(std stdio) *cobra.Command {
+	var r fleet.Revocation
+	var before string
+	c := &cobra.Command{
+		Use:   "revoke --id ID | --subject NAME | --before TIME",
+		Short: "Call tokens back before they end; every node refuses them within a second",
+		Long: `Call tokens back before they end by themselves. Every node refuses them within a second, streams that they opened end,
+and it stays so over restarts.
+
+--id names one token by its jti, --subject every token of one caller, --before every token issued before a time. The first
+two need the issuer; --before without one means every issuer.`,
+		Example: `  gatehouse token revoke --issuer https://idp.example.com --id 7f3c9a
+  gatehouse token revoke --issuer https://idp.example.com --subject alice --why "laptop stolen"
+  gatehouse token revoke --before now`,
+		Args: cobra.NoArgs,
+	}
+	asking(std, c, func(ctx context.Context, a *asker, _ []string) error {
+		var err error
+		if r.Before, err = timeOf(before, time.Now()); err != nil {
+			return err
+		}
+		if r.Kind, err = kindOf(r, before); err != nil {
+			return err
+		}
+		r.By = whoAsks()
+		done, err := ask[fleet.Revoked](ctx, a, "token.revoke", r)
+		if err != nil {
+			return err
+		}
+		return a.print(done, func(w io.Writer) { printRevoked(w, done) })
+	})
+	f := c.Flags()
+	f.StringVar(&r.Token, "id", "", "the token's id (jti)")
+	f.StringVar(&r.Subject, "subject", "", "the caller (sub)")
+	f.StringVar(&before, "before", "", `tokens issued before this time: now, a duration ago such as 1h, or 2006-01-02T15:04:05Z`)
+	f.StringVar(&r.Issuer, "issuer", "", "the issuer, as it stands in the tokens (iss)")
+	f.StringVar(&r.Why, "why", "", "the reason, for the record")
+	return c
+}
+
+// timeOf reads a time: now, how long ago, or a date.
+func timeOf(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if text == "now" {
+		return now, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	return time.Time{}, fmt.Errorf("--before: %q is no time; write now, how long ago such as 1h30m, or %s", text, now.UTC().Format(time.RFC3339))
+}
+
+// kindOf tells what is meant from the flags that were given.
+func kindOf(r fleet.Revocation, before string) (fleet.Kind, error) {
+	switch {
+	case r.Token != "" && (r.Subject != "" || before != ""), r.Token == "" && r.Subject == "" && before == "":
+		return "", errors.New("which tokens? write --id ID, --subject NAME or --before TIME; --subject and --before may stand together")
+	case r.Token != "" && r.Issuer == "":
+		return "", errors.New("whose token? an id is unique for its issuer only; add --issuer URL")
+	case r.Subject != "" && r.Issuer == "":
+		return "", errors.New("whose subject? the same name means another caller at another issuer; add --issuer URL")
+	case r.Token != "":
+		return fleet.ByToken, nil
+	case r.Subject != "":
+		return fleet.BySubject, nil
+	}
+	return fleet.ByTime, nil
+}
+
+func printRevoked(w io.Writer, done fleet.Revoked) {
+	what := "token " + tame(done.Token)
+	switch done.Kind {
+	case fleet.BySubject:
+		what = "every token of " + tame(done.Subject) + " issued before " + done.Before.Local().Format(time.DateTime)
+	case fleet.ByTime:
+		what = "every token issued before " + done.Before.Local().Format(time.DateTime)
+	}
+	if done.Issuer != "" {
+		what += " by " + tame(done.Issuer)
+	}
+	entry(w, "revoked", what)
+	if !done.Until.IsZero() {
+		entry(w, "kept", "until "+done.Until.Local().Format(time.DateTime)+", when all of them have ended")
+	}
+	if !done.Told {
+		entry(w, "nodes", "learn it from the store, within a second")
+	}
+}
+
+// whoAsks names the account that runs this command, for the record.
+func whoAsks() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}
