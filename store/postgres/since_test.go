@@ -356,13 +356,13 @@ func TestAHistoryThatNeverWas(t *testing.T) {
 	primary.Synchronous(t, "replica") // until here the replica has everything
 	put(t, db, "kept-too")
 	primary.Synchronous(t, "")
-	thaw := replica.Freeze(t)
+	replica.Kill(t)
 	for i := range 50 {
 		put(t, db, fmt.Sprintf("lost/%d", i))
 	}
 	_, mark := changed(t, db, "")
 	primary.Kill(t)
-	thaw()
+	replica.Restart(t)
 	replica.Promote(t)
 	until(t, 10*time.Second, func() error { return db.Ping(ctx) })
 	put(t, db, "new")
