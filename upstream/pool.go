@@ -52,6 +52,7 @@ type Pool struct {
 	cfg     Config
 	deps    Deps
 	servers []*server
+	secure  *tls.Config // of connections to servers, without their names
 	balance balancer
 	budget  *budget
 	turn    atomic.Uint64
@@ -78,7 +79,7 @@ func New(cfg Config, targets []string, deps Deps) (*Pool, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{cfg: cfg, deps: deps, budget: newBudget(cfg.Retry), done: cancel}
+	p := &Pool{cfg: cfg, deps: deps, secure: secure, budget: newBudget(cfg.Retry), done: cancel}
 	p.balance = p.balancer()
 	for _, t := range list {
 		p.servers = append(p.servers, newServer(t, cfg, secure, deps))

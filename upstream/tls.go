@@ -7,7 +7,9 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/gatehouse-sec/gatehouse/kit/ca"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -97,4 +99,27 @@ func (p *pair) certificate() (*tls.Certificate, error) {
 		p.deps.Log.Warn("client certificate and key don't belong together; those from before are shown", "certificate", p.tls.ClientCert.String(), "key", p.tls.ClientKey.String())
 	}
 	return p.last, nil
+}
+
+// Certificates looks at the certificate that the gateway shows to the servers of this pool and at the authorities that vouch
+// for them, and says what is wrong with each or will be. The system's authorities are not looked at.
+func (p *Pool) Certificates(now time.Time) []ca.Certificate {
+	var all []ca.Certificate
+	if show := p.secure.GetClientCertificate; show != nil {
+		where := "upstream.tls.client: internal"
+		if !p.cfg.TLS.ClientCert.IsZero() {
+			where = "upstream.tls.client_cert: " + p.cfg.TLS.ClientCert.String()
+		}
+		shown, err := show(nil)
+		if err != nil {
+			all = append(all, ca.Certificate{Where: where, Findings: []ca.Finding{{ID: ca.Missing, What: err.Error()}}})
+		} else {
+			all = append(all, ca.LookPair(where, shown, nil, now)...)
+		}
+	}
+	if file := p.cfg.TLS.CA; file != "" {
+		data, _ := os.ReadFile(file) // one that cannot be read holds no certificate
+		all = append(all, ca.Inspect("upstream.tls.ca: "+file, data, nil, now)...)
+	}
+	return all
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/ca"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/secret"
 )
@@ -229,5 +230,37 @@ func TestInternalClient(t *testing.T) {
 		if !errors.As(err, &list) || len(list) != 1 || list[0].Path != c.path || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What the gateway shows and whom it trusts is looked at, also when it can no longer be had.
+func TestCertificatesOfAPool(t *testing.T) {
+	address, authority := secured(t, nil)
+	dir := t.TempDir()
+	chain, key := filepath.Join(dir, "chain.pem"), filepath.Join(dir, "key.pem")
+	made := newCertificate(t, "gateway")
+	_ = os.WriteFile(chain, made.chain, 0o600)
+	_ = os.WriteFile(key, made.key, 0o600)
+	cfg := calm()
+	cfg.TLS = TLS{CA: authority}
+	_ = cfg.TLS.ClientCert.UnmarshalText([]byte("file:" + chain))
+	_ = cfg.TLS.ClientKey.UnmarshalText([]byte("file:" + key))
+	p := pool(t, cfg, Deps{}, address)
+	all := p.Certificates(time.Now())
+	if len(all) != 2 || all[0].Where != "upstream.tls.client_cert: file:"+chain || all[0].Subject != "CN=gateway" || all[1].Where != "upstream.tls.ca: "+authority {
+		t.Errorf("%+v", all)
+	}
+	if later := p.Certificates(time.Now().Add(2 * time.Hour)); later[0].Findings[0].ID != ca.Expired {
+		t.Errorf("%+v", later[0])
+	}
+	_ = os.Remove(key)
+	_ = os.Remove(authority)
+	gone := p.Certificates(time.Now())
+	if len(gone) != 2 || gone[0].Findings[0].ID != ca.Missing || gone[1].Findings[0].ID != ca.NotUnderstood {
+		t.Errorf("%+v", gone)
+	}
+	cfg.TLS = TLS{}
+	if none := pool(t, cfg, Deps{}, serve(t, nil)).Certificates(time.Now()); none != nil {
+		t.Errorf("%+v", none)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -28,6 +29,7 @@ const (
 	SelfSigned      = "certificate.self_signed"      // vouches for itself, and is no authority
 	ChainIncomplete = "certificate.chain_incomplete" // the one that issued it is not beside it
 	NotUnderstood   = "certificate.not_understood"   // cannot be read
+	Missing         = "certificate.missing"          // there should be one, and is none
 )
 
 // soon is the longest time before its end in which a certificate is said to end soon.
@@ -100,6 +102,20 @@ func Look(where string, list []*x509.Certificate, names []string, now time.Time)
 		all = append(all, one)
 	}
 	return all
+}
+
+// LookPair is Look for a certificate with its chain and key.
+func LookPair(where string, pair *tls.Certificate, names []string, now time.Time) []Certificate {
+	var chain []*x509.Certificate
+	for _, der := range pair.Certificate {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			chain = append(chain, c)
+		}
+	}
+	if len(chain) == 0 {
+		return []Certificate{unread(where, "holds no certificate")}
+	}
+	return Look(where, chain, names, now)
 }
 
 func describe(where string, c *x509.Certificate) Certificate {
