@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/throttled/throttled/v2"
 
+	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/gatehouse-sec/gatehouse/store"
 	"github.com/gatehouse-sec/gatehouse/store/redis/redistest"
 )
@@ -75,6 +76,7 @@ const slack = 250 * time.Millisecond
 // I7, rates: a server that is slow, silent, or breaks connections costs one short wait, then none; this node counts its
 // share, says so, and shares again once the server is well.
 func TestRatesOverABadNetwork(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]func(*testing.T, *toxiproxy.Proxy){
 		"slow":   func(t *testing.T, p *toxiproxy.Proxy) { toxic(t, p, "latency", `"latency":150`) },
 		"silent": func(t *testing.T, p *toxiproxy.Proxy) { toxic(t, p, "timeout", `"timeout":0`) },
@@ -150,6 +152,7 @@ func TestFlapping(t *testing.T) {
 
 // I7, records and feeds: an error in bounded time, at once while the server is known to be away, and well again by itself.
 func TestRecordsAndFeedsOverABadNetwork(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"timeout", "reset_peer"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -203,6 +206,7 @@ func TestRecordsAndFeedsOverABadNetwork(t *testing.T) {
 // Without a server the gateway starts all the same, also when something accepts connections and says nothing; what it
 // counts, it counts alone; and it finds the server once that is there.
 func TestAwayAtStart(t *testing.T) {
+	t.Parallel()
 	t.Run("nobody listens", func(t *testing.T) {
 		t.Parallel()
 		s := redistest.Start(t, redistest.Options{})
@@ -274,10 +278,14 @@ func TestAServerThatStandsStill(t *testing.T) {
 // Sentinel replaces a master that is gone: what had reached the replica is there, and all uses go on.
 func TestFailover(t *testing.T) {
 	t.Parallel()
-	w := redistest.Sentinel(t, 3)
+	w := redistest.Sentinel(t, 3, redistest.Passwords{Servers: "servers-password", Sentinels: "sentinels-password"})
 	cfg := plain("")
-	cfg.URL, cfg.Sentinel = "redis://", store.Sentinel{Master: w.Name, Addresses: w.Addresses()}
-	c := open(t, Options{Config: cfg})
+	cfg.URL, cfg.Sentinel = "redis://", store.Sentinel{Master: w.Name, Addresses: w.Addresses(), Password: ref(t, "env:SENTINELS")}
+	cfg.Password = ref(t, "env:SERVERS")
+	c := open(t, Options{Config: cfg, Resolve: func(r secret.Ref) (secret.Value, error) {
+		name, _ := strings.CutPrefix(r.String(), "env:")
+		return secret.New([]byte(strings.ToLower(name)+"-password"), "a test")
+	}})
 	records, n := c.Records(), c.NewCounters(100, time.Now)
 	if _, err := records.Write(t.Context(), store.Write{Key: "a/b", Value: []byte("x")}); err != nil {
 		t.Fatal(err)

@@ -94,8 +94,9 @@ func take(t testing.TB, l throttled.RateLimiterCtx, key string, cost int) bool {
 
 // The bound of the error: whatever comes to whichever of three nodes, they admit within 2 % of what one node would.
 func TestThreeNodesAdmitWhatOneAdmits(t *testing.T) {
+	t.Parallel()
 	worst, asks, requests := 0.0, 0, 0
-	for seed := range uint64(120) {
+	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		count, burst := 1+r.IntN(800), 1+int(math.Pow(10, 3.5*r.Float64()))
 		clock := newManual()
@@ -155,6 +156,7 @@ func TestThreeNodesAdmitWhatOneAdmits(t *testing.T) {
 
 // The script and the arithmetic are one function.
 func TestTheScriptIsTheArithmetic(t *testing.T) {
+	t.Parallel()
 	c := open(t, Options{Config: plain(redistest.Start(t, redistest.Options{}).Address)})
 	conn, err := c.use()
 	if err != nil {
@@ -226,6 +228,7 @@ func TestThreeNodesOverAServer(t *testing.T) {
 // The worst that can come: two nodes are driven to their largest leases and then get no more, so that what they hold is
 // lost; or they keep it while the counter fills up again, so that it comes on top.
 func TestTheWorstThatLeasesDo(t *testing.T) {
+	t.Parallel()
 	for _, quota := range []struct{ count, burst int }{{1, 30_000}, {100_000, 3000}, {1000, 3000}, {50, 200}, {20, 100}} {
 		for _, again := range []bool{false, true} {
 			if again && quota.count < quota.burst {
@@ -270,6 +273,7 @@ func TestTheWorstThatLeasesDo(t *testing.T) {
 
 // What a request costs is taken whole or not at all, and a look takes nothing.
 func TestCostsAndLooks(t *testing.T) {
+	t.Parallel()
 	clock := newManual()
 	nodes, _ := simulated(t, 2, clock)
 	a, _ := nodes[0].Limiter(1, time.Second, 20)
@@ -298,6 +302,7 @@ func TestCostsAndLooks(t *testing.T) {
 
 // Without the server three nodes together admit what one does, from the first moment on; and afterwards nothing is forgotten.
 func TestAloneEachNodeCountsItsShare(t *testing.T) {
+	t.Parallel()
 	for _, quota := range []struct{ count, burst int }{{50, 200}, {20, 100}, {600, 3000}, {10, 5}, {1, 1}} {
 		clock := newManual()
 		nodes, m := simulated(t, 3, clock)

@@ -34,7 +34,7 @@ type Options struct {
 }
 
 // patience is how long Open waits for the first connection.
-const patience = 2 * time.Second
+const patience = time.Second
 
 // Client is a connection to the server, or the attempt to get one. Safe for use by many goroutines.
 type Client struct {
@@ -45,7 +45,6 @@ type Client struct {
 	records *circuit
 	stopped context.Context
 	stop    context.CancelFunc
-	done    chan struct{}
 }
 
 // Open connects. A server that isn't there is no error: the client says so in its log and in State, tries on, and every use
@@ -71,7 +70,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{opts: o, names: names{prefix: o.Config.Prefix, key: o.HashKey}, done: make(chan struct{})}
+	c := &Client{opts: o, names: names{prefix: o.Config.Prefix, key: o.HashKey}}
 	c.stopped, c.stop = context.WithCancel(context.Background())
 	c.records = newCircuit(c.stopped, "records", o.Now, o.Log, c.ping)
 	answered := make(chan struct{})
@@ -79,7 +78,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	select {
 	case <-answered:
 	case <-time.After(patience):
-		o.Log.Warn("redis does not answer; serving without it until it does", "error", c.reason())
+		o.Log.Warn("redis does not answer; serving without it until it does", "cause", words(c.reason()))
 	case <-ctx.Done():
 	}
 	return c, nil
@@ -87,12 +86,14 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 
 // connect tries until there is a connection, which then renews itself, or the client is closed.
 func (c *Client) connect(o valkey.ClientOption, answered chan<- struct{}) {
-	defer close(c.done)
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		conn, err := valkey.NewClient(o)
 		if err == nil {
 			c.conn.Store(&conn)
 			close(answered)
+			if c.stopped.Err() != nil { // Close came first and saw no connection
+				conn.Close()
+			}
 			return
 		}
 		c.first.Store(&err)
@@ -157,10 +158,6 @@ func (c *Client) State() (since time.Time, why error) {
 func (c *Client) Close() {
 	c.stop()
 	if conn := c.conn.Load(); conn != nil {
-		(*conn).Close()
-	}
-	<-c.done
-	if conn := c.conn.Load(); conn != nil { // it may have come meanwhile
 		(*conn).Close()
 	}
 }

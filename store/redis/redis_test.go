@@ -68,7 +68,10 @@ func suites(t *testing.T, cfg store.SharedConfig) {
 	})
 }
 
-func TestOneServer(t *testing.T) { suites(t, plain(redistest.Start(t, redistest.Options{}).Address)) }
+func TestOneServer(t *testing.T) {
+	t.Parallel()
+	suites(t, plain(redistest.Start(t, redistest.Options{}).Address))
+}
 
 // rights are what a user of the server needs; the README lists them.
 var rights = []string{
@@ -91,10 +94,11 @@ func ref(t testing.TB, text string) (r secret.Ref) {
 
 // secured is the configuration for a server with TLS and a user.
 func secured(t testing.TB, s *redistest.Server) store.SharedConfig {
-	return store.SharedConfig{URL: "rediss://gatehouse@" + s.Address, Password: ref(t, "file:/nowhere"), TLS: store.TLS{CA: s.CAFile}, Timeouts: store.Timeouts{Call: 2 * time.Second}}
+	return store.SharedConfig{URL: "rediss://gatehouse@" + s.Address, Password: ref(t, "file:/nowhere"), TLS: store.TLS{CA: s.CAFile}, Timeouts: store.Timeouts{Connect: 500 * time.Millisecond, Call: 2 * time.Second}}
 }
 
 func TestTLSAndAUserWithFewRights(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Options{TLS: true, User: "gatehouse", Password: "correct-horse", Rights: rights})
 	next := separate(secured(t, s))
 	storetest.Records(t, func(t *testing.T) (store.Records, storetest.Env) {
@@ -107,6 +111,7 @@ func TestTLSAndAUserWithFewRights(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	cfg := plain("")
 	cfg.URL, cfg.Cluster = "redis://", redistest.Addresses(redistest.Cluster(t))
 	suites(t, cfg)

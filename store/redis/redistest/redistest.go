@@ -23,7 +23,7 @@ import (
 type Options struct {
 	TLS      bool     // only TLS, with a certificate for 127.0.0.1 that Server.CA signed
 	User     string   // an ACL user beside the default one, which is then switched off
-	Password string   // of User
+	Password string   // of User, or of the default user when there is no other
 	Rights   []string // of User, such as "~gatehouse:*", "+get"; none: everything
 	Extra    []string // more arguments of redis-server
 }
@@ -85,6 +85,9 @@ func launch(t testing.TB, o Options, port int, extra []string) *Server {
 			t.Fatal(err)
 		}
 		s.args = append(s.args, "--aclfile", acl)
+	}
+	if o.User == "" && o.Password != "" {
+		s.args = append(s.args, "--requirepass", o.Password, "--masterauth", o.Password)
 	}
 	s.args = append(append(s.args, o.Extra...), extra...)
 	s.run(t)
@@ -191,9 +194,9 @@ func (s *Server) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "redis-cli", append(all, args...)...)
-	cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+s.opts.Password)
-	if s.opts.User == "" {
-		cmd.Env = os.Environ()
+	cmd.Env = os.Environ()
+	if s.opts.Password != "" {
+		cmd.Env = append(cmd.Env, "REDISCLI_AUTH="+s.opts.Password)
 	}
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSuffix(string(out), "\n"), err
@@ -218,4 +221,11 @@ func eventually(t testing.TB, what string, yes func() bool) {
 			t.Fatal(fmt.Errorf("%s: not within 20 s", what))
 		}
 	}
+}
+
+// Kick ends all connections of clients, after which they come with the password given.
+func (s *Server) Kick(t testing.TB, password string) {
+	t.Helper()
+	s.opts.Password = password
+	s.Do(t, "client", "kill", "type", "normal", "skipme", "yes")
 }

@@ -20,13 +20,19 @@ type Watched struct {
 // Addresses are those of the Sentinels, which is what a client is given.
 func (w *Watched) Addresses() []string { return addresses(w.Sentinels) }
 
+// Passwords are those of the default users; none: everybody may.
+type Passwords struct {
+	Servers   string
+	Sentinels string
+}
+
 // Sentinel runs a master, a replica and n Sentinels, and waits until all know each other.
-func Sentinel(t testing.TB, n int) *Watched {
+func Sentinel(t testing.TB, n int, p Passwords) *Watched {
 	t.Helper()
 	program(t, "redis-cli", "redis-tools")
-	w := &Watched{Name: "gatehouse", Master: Start(t, Options{Extra: []string{"--repl-diskless-sync-delay", "0"}})}
+	w := &Watched{Name: "gatehouse", Master: Start(t, Options{Password: p.Servers, Extra: []string{"--repl-diskless-sync-delay", "0"}})}
 	_, port, _ := strings.Cut(w.Master.Address, ":")
-	w.Replica = Start(t, Options{Extra: []string{"--replicaof", "127.0.0.1 " + port}})
+	w.Replica = Start(t, Options{Password: p.Servers, Extra: []string{"--replicaof", "127.0.0.1 " + port}})
 	eventually(t, "the replica follows", func() bool {
 		return strings.Contains(w.Replica.Do(t, "info", "replication"), "master_link_status:up")
 	})
@@ -36,11 +42,17 @@ func Sentinel(t testing.TB, n int) *Watched {
 			"sentinel monitor gatehouse 127.0.0.1 " + port + " " + strconv.Itoa(n/2+1),
 			"sentinel down-after-milliseconds gatehouse 500", "sentinel failover-timeout gatehouse 3000",
 		}
+		if p.Servers != "" {
+			lines = append(lines, "sentinel auth-pass gatehouse "+p.Servers)
+		}
+		if p.Sentinels != "" {
+			lines = append(lines, "requirepass "+p.Sentinels, "sentinel sentinel-pass "+p.Sentinels)
+		}
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p := Port(t)
-		s := &Server{Address: "127.0.0.1:" + strconv.Itoa(p), args: []string{file, "--port", strconv.Itoa(p), "--bind", "127.0.0.1", "--protected-mode", "no", "--sentinel"}}
+		own := Port(t)
+		s := &Server{Address: "127.0.0.1:" + strconv.Itoa(own), opts: Options{Password: p.Sentinels}, args: []string{file, "--port", strconv.Itoa(own), "--bind", "127.0.0.1", "--protected-mode", "no", "--sentinel"}}
 		s.run(t)
 		t.Cleanup(s.Kill)
 		s.wait(t)
