@@ -30,11 +30,13 @@ type Bundle struct {
 // Given is the bundle of a document that somebody holds in memory, such as one that is made of flags. What it names is read
 // from files.
 func Given(file string, data []byte) *Bundle {
-	return &Bundle{
+	b := &Bundle{
 		File: file, Data: data, ctx: context.Background(), read: map[string]string{}, outside: marks{},
 		source:     &Source{place: place{file: file}, origin: fileOrigin{file}, opt: Options{Now: time.Now}},
 		generation: &files{path: file, links: &links{targets: map[string]string{}}, stamps: marks{}, mounted: map[string][]byte{}},
 	}
+	_ = b.judge(file, data) // without a note nothing is refused
+	return b
 }
 
 func (b *Bundle) open(ctx context.Context) error {
@@ -86,17 +88,11 @@ func (b *Bundle) openNote(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", place, err)
 	}
-	highest, err := b.source.opt.Floor.Highest(ctx)
-	if err != nil {
-		return fmt.Errorf("look up the highest version accepted: %w", err)
-	}
-	switch {
-	case n.expired(b.source.opt.Now()):
+	if n.expired(b.source.opt.Now()) {
 		return fmt.Errorf("%s: %w: on %s; sign the document anew", place, ErrExpired, n.Expires.Format(time.RFC3339))
-	case n.Version < highest.Version:
-		return fmt.Errorf("%s: %w: version %d, this is %d; sign it anew with version %d", place, ErrReplayed, highest.Version, n.Version, highest.Version+1)
-	case n.Version == highest.Version && n.digest != highest.Digest:
-		return fmt.Errorf("%s: %w: version %d with other content; sign it anew with version %d", place, ErrReplayed, n.Version, n.Version+1)
+	}
+	if err := b.source.floors.check(ctx, n.mark()); err != nil {
+		return fmt.Errorf("%s: %w", place, err)
 	}
 	if name, err := b.generation.name(b.File); err != nil || name != n.Document {
 		return fmt.Errorf("%s: %w: the note is for %s", place, ErrDiffers, n.Document)
@@ -171,8 +167,8 @@ func (b *Bundle) Accept(ctx context.Context) error {
 		if err := b.generation.settled(ctx); err != nil {
 			return fmt.Errorf("document %s: %w", b.source, err)
 		}
-	} else if err := b.source.opt.Floor.Raise(ctx, Mark{b.note.Version, b.note.digest}); err != nil {
-		return fmt.Errorf("document %s: remember version %d: %w", b.source, b.note.Version, err)
+	} else if err := b.source.floors.raise(ctx, b.note.mark()); err != nil {
+		return fmt.Errorf("document %s: %w", b.source, err)
 	}
 	b.source.accepted.Store(true)
 	if g, ok := b.generation.(*served); ok {

@@ -50,16 +50,7 @@ func (s *Source) keep(g *served) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.opt.Keep, ".document-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), s.keptFile())
+	return replaceFile(s.keptFile(), data)
 }
 
 // lastKept reads what was kept, or gives nil when nothing was.

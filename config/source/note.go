@@ -47,6 +47,8 @@ type Note struct {
 
 func (n *Note) expired(now time.Time) bool { return !now.Before(n.Expires) }
 
+func (n *Note) mark() Mark { return Mark{n.Version, n.digest} }
+
 // text writes a note in its one form.
 func (n *Note) text() string {
 	var b strings.Builder

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,8 +71,8 @@ func (m *memory) Raise(_ context.Context, to Mark) error {
 	if m.err != nil {
 		return m.err
 	}
-	if to.Version < m.mark.Version || to.Version == m.mark.Version && to.Digest != m.mark.Digest {
-		return fmt.Errorf("%w: version %d", ErrReplayed, m.mark.Version)
+	if err := to.above(m.mark); err != nil {
+		return err
 	}
 	m.mark = to
 	return nil

@@ -35,7 +35,7 @@ const rest = 500 * time.Millisecond
 // Options is what a Source needs from outside. The zero value is good for an unsigned file.
 type Options struct {
 	SignedBy []string            // pinned verifier keys, "name+hash+key"; one of them must have signed. None: no note is asked for
-	Floor    Floor               // what was accepted before; required with SignedBy
+	Floor    Floor               // what this node accepted before, such as FloorFile; required with SignedBy. See Source.Share
 	HTTP     HTTP                // how a server is spoken to
 	Keep     string              // folder, 0700, for the last document from a server that was accepted; "" keeps none
 	Poll     time.Duration       // how often to look; 0: 250ms for a file, 1s for git, 30s for a server
@@ -92,6 +92,7 @@ type Source struct {
 	origin    origin
 	opt       Options
 	verifiers note.Verifiers // nil: no note is asked for
+	floors    floors
 
 	accepted atomic.Bool // something, since Open
 
@@ -116,6 +117,9 @@ func Open(text string, opt Options) (*Source, error) {
 		opt.Report = func(error) {}
 	}
 	s := &Source{place: p, opt: opt}
+	if opt.Floor != nil {
+		s.floors.all = []Floor{opt.Floor}
+	}
 	if len(opt.SignedBy) > 0 {
 		if s.verifiers, err = verifiersOf(opt.SignedBy); err != nil {
 			return nil, err
