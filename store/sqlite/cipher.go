@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -42,7 +44,8 @@ func newCipher(files vfs.VFS, plain bool) *cipher {
 	if plain {
 		vfs.Register(c.layer, files)
 	} else {
-		vfs.Register(c.layer, wide.Wrap(&blocks{files}, c))
+		below := &blocks{files}
+		vfs.Register(c.layer, &layer{VFS: wide.Wrap(below, c), below: files, cipher: c})
 	}
 	return c
 }
@@ -73,12 +76,12 @@ func (c *cipher) release(name string) {
 // HBSH gives the cipher for a key's name, or for the 32 random bytes of a temporary file.
 func (c *cipher) HBSH(name []byte) *hbsh.HBSH {
 	if len(name) == keySize {
-		return adiantum.New(name)
+		return adiantum.New(bytes.Clone(name)) // which keeps what it is given
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if key, ok := c.keys[string(name)]; ok {
-		return adiantum.New(key)
+		return adiantum.New(bytes.Clone(key))
 	}
 	return nil
 }
@@ -114,30 +117,37 @@ func checkKey(v secret.Value) ([]byte, error) {
 // opens tells whether key opens the file, from its first block or, when that was torn by a crash, its log's. SQLite is
 // not let near a file before: with a wrong key it would take the log for garbage and remove it.
 func opens(path string, key []byte) bool {
-	block, err := firstBlock(path)
-	if err == nil && string(decrypt(block, key)[:16]) == "SQLite format 3\x00" {
-		return true
+	if head, err := beginning(path, blockSize); err == nil {
+		if bytes.HasPrefix(decrypt(head, key, make([]byte, 8)), []byte(magic)) {
+			return true
+		}
 	}
-	block, err = firstBlock(path + "-wal")
+	head, err := beginning(path+"-wal", logHead)
 	if err != nil {
 		return false
 	}
-	log := decrypt(block, key)
-	return log[0] == 0x37 && log[1] == 0x7f && log[2] == 0x06 && log[3]&^1 == 0x82 && log[4] == 0 && log[5] == 0x2d && log[6] == 0xe2 && log[7] == 0x18
+	head = decrypt(head, key, tweak(0))
+	return binary.BigEndian.Uint32(head)&^1 == logMagic && binary.BigEndian.Uint32(head[4:]) == logFormat
 }
 
-func decrypt(block, key []byte) []byte {
-	var first [8]byte // the tweak is the block's offset
-	return adiantum.New(key).Decrypt(block, first[:])
+// How a database and its log begin. https://sqlite.org/fileformat2.html
+const (
+	magic     = "SQLite format 3\x00"
+	logMagic  = 0x377f0682 // the last bit says in which order checksums are made
+	logFormat = 3007000
+)
+
+func decrypt(piece, key, tweak []byte) []byte {
+	return adiantum.New(bytes.Clone(key)).Decrypt(bytes.Clone(piece), tweak)
 }
 
-func firstBlock(path string) ([]byte, error) {
+func beginning(path string, n int) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	block := make([]byte, blockSize)
-	_, err = io.ReadFull(f, block)
-	return block, err
+	head := make([]byte, n)
+	_, err = io.ReadFull(f, head)
+	return head, err
 }

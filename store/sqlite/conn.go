@@ -25,6 +25,18 @@ PRAGMA trusted_schema = OFF;
 PRAGMA cell_size_check = ON;
 PRAGMA journal_size_limit = 67108864;`
 
+func (c *cipher) dial(path, key, settings string) (*conn, error) {
+	return dial(c.uri(path, key), settings)
+}
+
+// dialLog opens a file that has a log. The log's index would be made with the mode that the process likes; it is made here.
+func (c *cipher) dialLog(path, key, settings string) (*conn, error) {
+	if f, err := lockFile(path + "-shm"); err == nil {
+		_ = f.Close()
+	}
+	return c.dial(path, key, settings)
+}
+
 func dial(uri, settings string) (*conn, error) {
 	raw, err := sqlite3.OpenFlags(uri, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
 	if err != nil {
@@ -50,7 +62,7 @@ func (d *DB) dial(_ context.Context, c *conn) (*conn, error) {
 	if fault := d.fault.Load(); fault != nil {
 		return nil, *fault
 	}
-	c, err := dial(d.cipher.uri(d.path, current), settings)
+	c, err := d.cipher.dialLog(d.path, current, settings)
 	if err != nil {
 		return nil, d.explain(err)
 	}

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -169,8 +168,7 @@ func sound(path string) error {
 	case info.Size() == 0:
 		return fmt.Errorf("open store %s: %w: it is empty; restore a backup, or remove the file if it never held anything", path, ErrDamaged)
 	}
-	block, err := firstBlock(path)
-	if err == nil && bytes.HasPrefix(block, []byte("SQLite format 3\x00")) {
+	if head, err := beginning(path, len(magic)); err == nil && string(head) == magic {
 		return fmt.Errorf("open store %s: %w: it is a database that is not encrypted", path, ErrKey)
 	}
 	return nil
@@ -180,7 +178,7 @@ func sound(path string) error {
 func (d *DB) pace(ctx context.Context, began time.Time) error {
 	rest := time.Duration(float64(time.Since(began)) * (1/d.opt.Share - 1))
 	if rest <= 0 {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	t := time.NewTimer(rest)
 	defer t.Stop()
@@ -188,6 +186,6 @@ func (d *DB) pace(ctx context.Context, began time.Time) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

@@ -82,11 +82,16 @@ func (l *locks) take(ctx context.Context) (*os.File, error) {
 }
 
 func (l *locks) wait(ctx context.Context, f *os.File, how int) error {
+	return l.poll(ctx, func() bool { return try(f, how) })
+}
+
+// poll asks again and again, until patience ends.
+func (l *locks) poll(ctx context.Context, got func() bool) error {
 	patience := time.NewTimer(l.patience)
 	defer patience.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for !try(f, how) {
+	for !got() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

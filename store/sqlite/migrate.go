@@ -57,7 +57,7 @@ func (d *DB) pending() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	c, err := dial(d.cipher.uri(d.path, current), settings)
+	c, err := d.cipher.dialLog(d.path, current, settings)
 	if err != nil {
 		return false, d.explain(err)
 	}

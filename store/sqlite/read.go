@@ -15,8 +15,8 @@ import (
 
 // read lends one of the connections for reading. After an error the connection is closed: the next begins anew.
 func (d *DB) read(ctx context.Context, do func(*conn) error) error {
-	if err := ctx.Err(); err != nil {
-		return ended(err)
+	if ctx.Err() != nil {
+		return ended(context.Cause(ctx))
 	}
 	var c *conn
 	select {
@@ -29,7 +29,7 @@ func (d *DB) read(ctx context.Context, do func(*conn) error) error {
 	case <-d.done:
 		return closed(d.path)
 	case <-ctx.Done():
-		return ended(ctx.Err())
+		return ended(context.Cause(ctx))
 	}
 	c, err := d.dial(ctx, c)
 	if err == nil {
@@ -44,7 +44,7 @@ func (d *DB) read(ctx context.Context, do func(*conn) error) error {
 	}
 	d.reader <- c
 	if ctx.Err() != nil && err != nil {
-		return ended(ctx.Err())
+		return ended(context.Cause(ctx))
 	}
 	return d.explain(err)
 }
@@ -121,9 +121,8 @@ func (d *DB) Since(ctx context.Context, prefix, mark string) (list []store.Recor
 	from, below := span(prefix)
 	now := d.opt.Now()
 	err = d.read(ctx, func(c *conn) error {
-		var life string
-		var last int64
-		if err := c.run("SELECT life, seq FROM mark", nil, func(s *sqlite3.Stmt) { life, last = s.ColumnText(0), s.ColumnInt64(1) }); err != nil {
+		life, last, err := c.last()
+		if err != nil {
 			return err
 		}
 		next = life + "." + strconv.FormatInt(last, 10)

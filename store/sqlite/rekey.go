@@ -75,6 +75,30 @@ func (d *DB) watch() {
 	}
 }
 
+// errYield is why a long operation ended before it was done.
+var errYield = errors.New("the store's key is being changed; try again")
+
+// yielding gives the context of a long operation, which ends when somebody wants the store for himself: writers must not
+// wait for a copy of a large store to be finished.
+func (d *DB) yielding(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if d.locks.wanted() {
+					cancel(errYield)
+				}
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 // yield closes all connections until the other has finished.
 func (d *DB) yield(tick *time.Ticker) {
 	if d.fault.Load() == nil && !d.locks.wanted() {
@@ -123,7 +147,7 @@ func (d *DB) Rekey(ctx context.Context, key secret.Value) error {
 // rewrite makes a copy under the new key, complete and durable.
 func (d *DB) rewrite(ctx context.Context) error {
 	d.sweep()
-	c, err := dial(d.cipher.uri(d.path, current), settings)
+	c, err := d.cipher.dialLog(d.path, current, settings)
 	if err != nil {
 		return err
 	}
@@ -143,15 +167,15 @@ func (d *DB) rewrite(ctx context.Context) error {
 	if err := c.copyTo(ctx, d.cipher.uri(to, changed), nil); err != nil {
 		return err
 	}
-	if err := inspect(d.cipher.uri(to, changed)); err != nil {
+	if err := d.inspect(to, changed); err != nil {
 		return err
 	}
 	return d.syncFile(to)
 }
 
 // inspect opens a copy and looks at every page.
-func inspect(uri string) error {
-	c, err := dial(uri, "PRAGMA trusted_schema = OFF")
+func (d *DB) inspect(path, key string) error {
+	c, err := d.cipher.dial(path, key, "PRAGMA trusted_schema = OFF")
 	if err != nil {
 		return err
 	}
@@ -179,7 +203,7 @@ func (c *conn) copyTo(ctx context.Context, uri string, pause func(began time.Tim
 		began := time.Now()
 		finished, err := b.Step(256)
 		if err == nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		if err == nil && pause != nil {
 			total := int64(b.PageCount()) * blockSize

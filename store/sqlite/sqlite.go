@@ -184,16 +184,12 @@ func (d *DB) open(ctx context.Context) error {
 	if err := d.locks.open(); err != nil {
 		return fmt.Errorf("open store %s: %w", d.path, err)
 	}
-	if d.locks.tryExclusive() { // nobody else has it open: what was left half made is of no use
+	alone := d.locks.tryExclusive()
+	if alone { // nobody else has it open: what was left half made is of no use
 		d.sweep()
 	}
-	if _, err := os.Lstat(d.path); errors.Is(err, fs.ErrNotExist) {
-		if err := d.locks.exclusive(ctx); err != nil {
-			return err
-		}
-		if err := d.create(ctx); err != nil {
-			return err
-		}
+	if err := d.ensure(ctx, alone); err != nil {
+		return err
 	}
 	if err := d.locks.shared(ctx); err != nil {
 		return err
@@ -205,6 +201,27 @@ func (d *DB) open(ctx context.Context) error {
 		return err
 	}
 	return d.first(ctx)
+}
+
+// ensure makes the file when it isn't there, and waits while another process makes it.
+func (d *DB) ensure(ctx context.Context, alone bool) error {
+	there := func() bool {
+		_, err := os.Lstat(d.path)
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if there() {
+		return nil
+	}
+	if !alone {
+		err := d.locks.poll(ctx, func() bool {
+			alone = d.locks.tryExclusive()
+			return alone || there()
+		})
+		if err != nil || there() {
+			return err
+		}
+	}
+	return d.create(ctx)
 }
 
 // first makes the connection that writes, so that every fault of the file shows at Open, and makes the log's name durable.
@@ -271,5 +288,7 @@ func (d *DB) Stat(ctx context.Context) (Stat, error) {
 
 // Check reads the whole file and tells whether its structure is whole: every page, every index.
 func (d *DB) Check(ctx context.Context) error {
+	ctx, stop := d.yielding(ctx)
+	defer stop()
 	return d.read(ctx, func(c *conn) error { return c.check() })
 }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -140,6 +143,45 @@ func TestRekey(t *testing.T) {
 	}
 }
 
+// A change of key doesn't wait for a slow copy, nor do writers: the copy ends, and says why.
+func TestRekeyEndsASnapshot(t *testing.T) {
+	o := options(t, somewhere(t))
+	o.Key, o.Share = under(t, 1, 2), 0.001
+	for _, who := range []string{"the same process", "another"} {
+		t.Run(who, func(t *testing.T) {
+			d := open(t, o)
+			for i := range 10 {
+				put(t, d, fmt.Sprint("k/", i), strings.Repeat("x", 500_000))
+			}
+			other := d
+			if who == "another" {
+				other = open(t, o)
+			}
+			copied, started := filepath.Join(t.TempDir(), "copy.db"), make(chan struct{})
+			answer := make(chan error, 1)
+			go func() {
+				var once sync.Once
+				answer <- d.Snapshot(context.Background(), copied, key(t, 9), func(int64, int64, string) { once.Do(func() { close(started) }) })
+			}()
+			<-started
+			began := time.Now()
+			if err := other.Rekey(context.Background(), key(t, 2)); err != nil {
+				t.Error(err)
+			}
+			put(t, d, "after", "x")
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("waited %v", took)
+			}
+			if err := <-answer; !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, errYield) {
+				t.Errorf("the copy: %v", err)
+			}
+			if left, _ := filepath.Glob(copied + "*"); len(left) > 0 {
+				t.Errorf("left: %q", left)
+			}
+		})
+	}
+}
+
 func TestSnapshot(t *testing.T) {
 	o := options(t, somewhere(t))
 	d := open(t, o)
@@ -170,4 +212,9 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+func secretFrom(text string) (Keys, error) {
+	v, err := secret.New([]byte(text), "test")
+	return func() (secret.Value, []secret.Value) { return v, nil }, err
 }

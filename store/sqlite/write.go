@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -190,14 +191,12 @@ func (c *conn) transact(batch []*request, now time.Time, purge bool) error {
 }
 
 func (c *conn) apply(batch []*request, now time.Time, purge bool) error {
-	var before, seq int64
-	if err := c.run("SELECT seq FROM mark", nil, func(s *sqlite3.Stmt) { before = s.ColumnInt64(0) }); err != nil {
+	_, seq, err := c.last()
+	if err != nil {
 		return err
 	}
-	seq = before
-	ping := false
+	remember := purge
 	for _, r := range batch {
-		ping = ping || r.ping
 		if r.ctx.Err() != nil {
 			r.err = ended(r.ctx.Err())
 			continue
@@ -205,6 +204,7 @@ func (c *conn) apply(batch []*request, now time.Time, purge bool) error {
 		if err := c.change(r, now, &seq); err != nil {
 			return err
 		}
+		remember = remember || r.ping || removes(r)
 	}
 	if purge {
 		if err := c.run("DELETE FROM record WHERE seq IN (SELECT seq FROM record WHERE expires <= ?1 ORDER BY expires LIMIT ?2)", func(s *sqlite3.Stmt) error {
@@ -213,10 +213,22 @@ func (c *conn) apply(batch []*request, now time.Time, purge bool) error {
 			return err
 		}
 	}
-	if seq == before && !ping {
-		return nil
+	if !remember {
+		return nil // the newest row has the number itself
 	}
 	return c.run("UPDATE mark SET seq = ?1", func(s *sqlite3.Stmt) error { return s.BindInt64(1, seq) }, nil)
+}
+
+// last gives the life of the file and the last number given out: the newest row's, or one that was kept when rows were
+// removed. Not to write it each time saves a page of every commit.
+func (c *conn) last() (life string, seq int64, err error) {
+	err = c.run("SELECT life, max(seq, coalesce((SELECT max(seq) FROM record), 0)) FROM mark", nil,
+		func(s *sqlite3.Stmt) { life, seq = s.ColumnText(0), s.ColumnInt64(1) })
+	return life, seq, err
+}
+
+func removes(r *request) bool {
+	return slices.ContainsFunc(r.writes, func(w store.Write) bool { return w.Value == nil })
 }
 
 // change makes one request's changes: it looks at all versions first, so that a conflict leaves nothing to take back.

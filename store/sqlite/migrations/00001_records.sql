@@ -9,7 +9,7 @@ CREATE TABLE record (
 ) STRICT;
 CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
 
--- seq is the last number given out, which no removal gives back. life is another in each copy: a mark of one file is
+-- seq is at least the number of every row that was removed: none is given out twice. life is another in each copy: a mark of one file is
 -- not taken for a mark of another.
 CREATE TABLE mark (
   one  INTEGER PRIMARY KEY CHECK (one = 1),
