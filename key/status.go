@@ -25,11 +25,10 @@ type VersionStatus struct {
 
 // Status describes the keyring as it is in use.
 func (r *Ring) Status() Status {
-	s := r.state.Load()
 	r.change.Lock()
-	root := r.root
+	s, root, place := r.state.Load(), r.root, r.place
 	r.change.Unlock()
-	out := Status{Installation: s.Installation, Generation: s.Generation, Place: r.place.Where(), Root: root.Describe()}
+	out := Status{Installation: s.Installation, Generation: s.Generation, Place: place.Where(), Root: root.Describe()}
 	for _, p := range s.Purposes {
 		status := PurposeStatus{Purpose: p.Name}
 		for _, l := range s.keys[p.Name] {
