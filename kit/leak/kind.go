@@ -26,32 +26,33 @@ type Found struct {
 // shape is how the credentials of one service look.
 type shape struct {
 	kind Kind
+	hint string // stands in every one of them; looked for first, since that is quick
 	form *regexp.Regexp
 }
 
 // shapes are the known forms, the most telling first. Each is bounded by what can't belong to it.
 var shapes = []shape{
-	{PrivateKey, regexp.MustCompile(`-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----`)},
-	{"age key", regexp.MustCompile(`\bAGE-SECRET-KEY-[0-9A-Z-]{20,}`)},
-	{"aws access key", regexp.MustCompile(`\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b`)},
-	{"github token", regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})`)},
-	{"gitlab token", regexp.MustCompile(`\bgl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_.-]{20,}`)},
-	{"slack token", regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`)},
-	{"slack webhook", regexp.MustCompile(`\bhooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}`)},
-	{"stripe key", regexp.MustCompile(`\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}`)},
-	{"google key", regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`)},
-	{"google token", regexp.MustCompile(`\bya29\.[A-Za-z0-9_-]{20,}`)},
-	{"vault token", regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]{20,}`)},
-	{"npm token", regexp.MustCompile(`\bnpm_[A-Za-z0-9]{30,}`)},
-	{"pypi token", regexp.MustCompile(`\bpypi-[A-Za-z0-9_-]{40,}`)},
-	{"digitalocean token", regexp.MustCompile(`\bdo[opr]_v1_[a-f0-9]{40,}`)},
-	{"sendgrid key", regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`)},
-	{"shopify token", regexp.MustCompile(`\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{30,}`)},
-	{"hugging face token", regexp.MustCompile(`\bhf_[A-Za-z]{30,}`)},
-	{"api key", regexp.MustCompile(`\bsk-(?:[a-z]+-)*[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]{24,}`)},
-	{"telegram token", regexp.MustCompile(`\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b`)},
-	{"json web token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`)},
-	{"encrypted web token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{12,}(?:\.[A-Za-z0-9_-]*){4}`)},
+	{PrivateKey, "PRIVATE KEY", regexp.MustCompile(`-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----`)},
+	{"age key", "AGE-SECRET", regexp.MustCompile(`\bAGE-SECRET-KEY-[0-9A-Z-]{20,}`)},
+	{"aws access key", "A", regexp.MustCompile(`\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b`)},
+	{"github token", "g", regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})`)},
+	{"gitlab token", "gl", regexp.MustCompile(`\bgl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_.-]{20,}`)},
+	{"slack token", "xox", regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`)},
+	{"slack webhook", "hooks.slack", regexp.MustCompile(`\bhooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,}`)},
+	{"stripe key", "k_", regexp.MustCompile(`\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}`)},
+	{"google key", "AIza", regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`)},
+	{"google token", "ya29", regexp.MustCompile(`\bya29\.[A-Za-z0-9_-]{20,}`)},
+	{"vault token", "hv", regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]{20,}`)},
+	{"npm token", "npm_", regexp.MustCompile(`\bnpm_[A-Za-z0-9]{30,}`)},
+	{"pypi token", "pypi-", regexp.MustCompile(`\bpypi-[A-Za-z0-9_-]{40,}`)},
+	{"digitalocean token", "_v1_", regexp.MustCompile(`\bdo[opr]_v1_[a-f0-9]{40,}`)},
+	{"sendgrid key", "SG.", regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`)},
+	{"shopify token", "shp", regexp.MustCompile(`\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{30,}`)},
+	{"hugging face token", "hf_", regexp.MustCompile(`\bhf_[A-Za-z]{30,}`)},
+	{"api key", "sk-", regexp.MustCompile(`\bsk-(?:[a-z]+-)*[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]{24,}`)},
+	{"telegram token", ":AA", regexp.MustCompile(`\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b`)},
+	{"json web token", "eyJ", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`)},
+	{"encrypted web token", "eyJ", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{12,}(?:\.[A-Za-z0-9_-]*){4}`)},
 }
 
 // assigned is a value under a name: "password: it", PASSWORD=it, token := "it".
@@ -61,7 +62,10 @@ var assigned = regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:passw(?:or)?d|pwd|passphr
 var stated = regexp.MustCompile(`(?i)(?:passw(?:or)?d|pwd|passphrase)s?$`)
 
 // elsewhere is text that says where a secret lies, or that there is none.
-var elsewhere = regexp.MustCompile(`(?i)^(?:(?:file|env|credential|store|vault|kubernetes|https?|secret|arn|op|projects):|[/~.]|[$%]|<|\{|\*+$|\.\.\.|x+$|(?:my|your|the|an?|some|change|replace|insert|enter)[-_ ]|change[-_ ]?me|example|placeholder|redacted|\[|dummy|sample|todo|tbd|none$|null$|nil$|true$|false$|string$|integer$|required$|optional$|prompt$|stdin$)`)
+var elsewhere = regexp.MustCompile(`(?i)^(?:(?:file|env|credential|store|vault|kubernetes|https?|secret|arn|op|projects):|[a-z][a-z0-9+.-]*://|[/~.]|[$%]|<|\{|\*+$|\.\.\.|x+$|(?:my|your|the|an?|some|change|replace|insert|enter)[-_ ]|change[-_ ]?me|example|placeholder|redacted|\[|dummy|sample|todo|tbd|none$|null$|nil$|true$|false$|string$|integer$|required$|optional$|prompt$|stdin$)`)
+
+// sample is what examples write for a password in a URL.
+var sample = regexp.MustCompile(`(?i)^(?:..?|pass|pwd|passw(?:or)?d|secret)$`)
 
 // member is how programs name what lies in something: cfg.Password.
 var member = regexp.MustCompile(`^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$`)
@@ -78,7 +82,11 @@ func Find(line string, data bool) []Found {
 		}
 		all = append(all, Found{begin, end, kind})
 	}
+	long := hasRun(line, 14) // every known form has one, but for private keys
 	for _, s := range shapes {
+		if !long && s.kind != PrivateKey || !strings.Contains(line, s.hint) {
+			continue
+		}
 		for _, at := range s.form.FindAllStringIndex(line, -1) {
 			if s.kind != PrivateKey && isMadeUp(line[at[0]:at[1]]) {
 				continue
@@ -86,17 +94,21 @@ func Find(line string, data bool) []Found {
 			add(at[0], at[1], s.kind)
 		}
 	}
-	for _, at := range userinfo.FindAllStringSubmatchIndex(line, -1) {
-		if password := line[at[2]:at[3]]; !elsewhere.MatchString(password) && !strings.ContainsAny(password, "{}$<>%*") {
+	for _, at := range passwordsIn(line) {
+		if password := line[at[2]:at[3]]; !elsewhere.MatchString(password) && !strings.ContainsAny(password, "{}$<>%*") && !sample.MatchString(password) {
 			add(at[2], at[3], URLPassword)
 		}
 	}
-	for _, at := range assigned.FindAllStringSubmatchIndex(line, -1) {
+	for _, at := range assignments(line) {
 		if isLiteral(line[at[2]:at[3]], line[at[4]:at[5]], data) {
 			add(at[4], at[5], Literal)
 		}
 	}
-	for _, r := range Runs(line) {
+	rest := line
+	if strings.Contains(line, "://") {
+		rest = userinfo.ReplaceAllStringFunc(line, blank)
+	}
+	for _, r := range Runs(rest) {
 		if run := line[r[0]:r[1]]; !isMadeUp(run) && !strings.ContainsAny(run, "{}$<>%*") {
 			add(r[0], r[1], Random)
 		}
@@ -104,6 +116,23 @@ func Find(line string, data bool) []Found {
 	slices.SortFunc(all, func(a, b Found) int { return a.Begin - b.Begin })
 	return all
 }
+
+// assignments finds values under the names of secrets. The names are looked for first: most lines have none.
+func assignments(line string) [][]int {
+	if !strings.ContainsAny(line, ":=") || !strings.ContainsAny(line, "pPsStTkKcC") {
+		return nil
+	}
+	low := strings.ToLower(line)
+	for _, word := range []string{"passw", "pwd", "passphrase", "secret", "token", "key", "credential"} {
+		if strings.Contains(low, word) {
+			return assigned.FindAllStringSubmatchIndex(line, -1)
+		}
+	}
+	return nil
+}
+
+// blank keeps the length of what was judged already.
+func blank(text string) string { return strings.Repeat(" ", len(text)) }
 
 // isLiteral judges a value by its name and its own letters.
 func isLiteral(name, value string, data bool) bool {

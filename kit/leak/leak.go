@@ -72,16 +72,24 @@ func apart(runs [][2]int) [][2]int {
 
 func found(text string) [][2]int {
 	var runs [][2]int
-	if at := privateKey.FindStringIndex(text); at != nil {
-		return [][2]int{{at[0], len(text)}}
+	if strings.Contains(text, "PRIVATE KEY") {
+		if at := privateKey.FindStringIndex(text); at != nil {
+			return [][2]int{{at[0], len(text)}}
+		}
 	}
-	if publicPEM.MatchString(text) {
+	if strings.Contains(text, "-----BEGIN") && publicPEM.MatchString(text) {
 		return nil
 	}
-	for _, at := range userinfo.FindAllStringSubmatchIndex(text, -1) {
+	for _, at := range passwordsIn(text) {
 		runs = append(runs, [2]int{at[2], at[3]})
 	}
-	public := digest.FindAllStringIndex(text, -1)
+	if !hasRun(text, 20) {
+		return runs
+	}
+	var public [][]int
+	if strings.Contains(text, "sha") {
+		public = digest.FindAllStringIndex(text, -1)
+	}
 next:
 	for _, at := range candidate.FindAllStringIndex(text, -1) {
 		for _, p := range public {
@@ -94,11 +102,39 @@ next:
 	return runs
 }
 
+// passwordsIn finds what stands for passwords in URLs.
+func passwordsIn(text string) [][]int {
+	if !strings.Contains(text, "://") {
+		return nil
+	}
+	return userinfo.FindAllStringSubmatchIndex(text, -1)
+}
+
+// hasRun tells that text has a run of at least n letters in which keys are written.
+func hasRun(text string, n int) bool {
+	run := 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '+', c == '/', c == '_', c == '=', c == '.', c == '-':
+			if run++; run >= n {
+				return true
+			}
+		default:
+			run = 0
+		}
+	}
+	return false
+}
+
 // randomParts judges one run of key letters: whole, then the parts between slashes and dots, which keep the paths and
 // names of URLs apart.
 func randomParts(run string, at int) [][2]int {
 	separators := strings.Count(run, "/") + strings.Count(run, ".")
 	if tokenPrefix.MatchString(run) || separators*12 <= len(run) && isRandom(run) {
+		return [][2]int{{at, at + len(run)}}
+	}
+	// Base64 with padding: no path ends like this, so that its slashes divide nothing.
+	if strings.HasSuffix(run, "=") && len(run)%4 == 0 && !strings.Contains(run, ".") && isRandom(strings.NewReplacer("/", "", "+", "", "=", "").Replace(run)) {
 		return [][2]int{{at, at + len(run)}}
 	}
 	if hostname.MatchString(run) {
