@@ -73,12 +73,14 @@ func rememberingOf(d *config.Document, now time.Time) (r remembering, err error)
 // held is what this installation remembers, opened: keys, store, what nodes share. A process opens it once, before its first
 // document is in force.
 type held struct {
+	opening            // how it was opened
+	place       string // where the store is, for people
 	keyOptions  key.Options
 	ring        *key.Ring
 	first       *key.FirstStart // told once, when the keyring was made just now
 	file        *sqlite.DB      // the embedded store, or nil
 	server      *postgres.DB    // or nil
-	durable     store.Durable   // either, its values sealed
+	durable     *movable        // either, its values sealed
 	shared      *redis.Client   // nil: this process' memory
 	fast        store.Records   // expiring records, sealed
 	feed        store.Feed
@@ -100,7 +102,7 @@ type opening struct {
 // open opens everything in order: where the keyring lies, the keyring, the store that it encrypts, what nodes share. A
 // mistake on the way closes what was opened.
 func (o opening) open(ctx context.Context) (h *held, err error) {
-	h = &held{}
+	h = &held{opening: o}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())
@@ -140,6 +142,7 @@ func (o opening) openServer(ctx context.Context, h *held, options key.Options) (
 		return err
 	}
 	h.closers = append(h.closers, h.server.Close)
+	h.place = o.document.store.URL
 	options.Place = recordPlace{h.server}
 	options.Exists = func(ctx context.Context) (bool, error) {
 		some, err := h.server.List(ctx, "", "", 2)
@@ -149,13 +152,19 @@ func (o opening) openServer(ctx context.Context, h *held, options key.Options) (
 	if h.ring, h.first, err = key.Open(ctx, o.document.key, options); err != nil {
 		return err
 	}
-	h.durable = store.Sealed(h.server, h.ring, forStore)
+	h.durable = &movable{is: overServer(h.server, h.ring)}
 	return nil
 }
 
+// overServer is the store of all nodes: sealed, and without the keyring that opens it.
+func overServer(db *postgres.DB, ring *key.Ring) store.Durable {
+	return store.Sealed(store.Hiding(db, keyringKey), ring, forStore)
+}
+
 func (o opening) openEmbedded(ctx context.Context, h *held, options key.Options) (err error) {
-	path := filepath.Join(o.places.state, "store.db")
-	options.Place = key.File{Path: filepath.Join(o.places.state, "keyring.json")}
+	path := filepath.Join(o.places.state, storeFile)
+	h.place = path
+	options.Place = key.File{Path: filepath.Join(o.places.state, keyringFile)}
 	options.Exists = func(context.Context) (bool, error) {
 		_, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -172,7 +181,7 @@ func (o opening) openEmbedded(ctx context.Context, h *held, options key.Options)
 		return err
 	}
 	h.closers = append(h.closers, h.file.Close)
-	h.durable = store.Sealed(h.file, h.ring, forStore)
+	h.durable = &movable{is: store.Sealed(h.file, h.ring, forStore)}
 	return nil
 }
 
@@ -231,6 +240,12 @@ func (h *held) close() (err error) {
 	h.closers = nil
 	return err
 }
+
+// The embedded store in the state directory, and the keyring beside it.
+const (
+	storeFile   = "store.db"
+	keyringFile = "keyring.json"
+)
 
 // keyringKey is where the keyring lies in a store that nodes share.
 const keyringKey = "keyring"

@@ -55,8 +55,20 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 	}
 	n.held.control = socket
 	n.kept.once = fleet.NewOnce(n.held.fast, n.now)
+	if n.held.shared != nil {
+		n.kept.counters = n.held.shared.NewCounters(counted, steady())
+	}
 	tellFirst(tell, n.held.first)
 	return nil
+}
+
+// documentAway logs that the place of the document can't be looked at, and when it can again.
+func (n *node) documentAway(problem error) {
+	if problem == nil {
+		n.log.Info("the document can be read again")
+		return
+	}
+	n.log.Warn("the document can't be read; the one in force stays", "error", problem)
 }
 
 // release closes what hold opened.

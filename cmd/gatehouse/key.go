@@ -121,7 +121,7 @@ func (h *held) reseal(purpose string, tell control.Progress) key.Reseal {
 	return func(ctx context.Context, _ key.Rotation) error {
 		switch purpose {
 		case forStore:
-			_, err := store.Reseal(ctx, h.durable, store.Progress(tell))
+			_, err := store.Reseal(ctx, h.durable.now(), store.Progress(tell))
 			return err
 		case forFile:
 			current, _ := fileKeys(h.ring)()
@@ -279,7 +279,7 @@ func recoverKeys(ctx context.Context, a *asker) (given handedOut, err error) {
 		return given, err
 	}
 	o := opening{places: at, document: document, log: logger(a.io), now: time.Now, root: root}
-	h := &held{}
+	h := &held{opening: o}
 	defer func() { err = errors.Join(err, h.close()) }()
 	if err := o.openStore(ctx, h); err != nil {
 		return given, err

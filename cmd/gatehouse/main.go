@@ -72,8 +72,8 @@ func commands(io stdio) *cobra.Command {
 	root.SetErr(io.err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		runCommand(io), serveCommand(io), checkCommand(io), initCommand(io), schemaCommand(io), explainCommand(io),
-		tokenCommand(io), keyCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
+		runCommand(io), serveCommand(io), checkCommand(io), initCommand(io), documentCommand(io), schemaCommand(io), explainCommand(io),
+		tokenCommand(io), keyCommand(io), storeCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
 	)
 	return root
 }

@@ -18,5 +18,7 @@ func operations(h *held, n *node) *control.Operations {
 	control.Handle(&o, "key.status", func(context.Context, nothing, control.Progress) (key.Status, error) { return h.ring.Status(), nil })
 	control.Handle(&o, "key.rotate", h.rotateKeys)
 	control.Handle(&o, "key.rekey", h.rekey)
+	control.Handle(&o, "store.status", h.storeStatus)
+	control.Handle(&o, "store.migrate", h.migrate)
 	return &o
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"syscall"
@@ -17,33 +18,67 @@ import (
 	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
+	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
 // grace is how long requests in progress may take when the process is told to stop.
 const grace = 30 * time.Second
 
 func serveCommand(io stdio) *cobra.Command {
-	var file string
+	var s serving
 	c := &cobra.Command{
-		Use:   "serve --config FILE",
+		Use:   "serve --config PLACE",
 		Short: "Serve by a document",
 		Long: `Serve by a document.
 
 The document is read again when it, a contract that it names, or a certificate changes, and on SIGHUP. A document with a
-mistake changes nothing: the old one stays in force, and the log says why. SIGTERM lets requests in progress end.`,
+mistake changes nothing: the old one stays in force, and the log says why. SIGTERM lets requests in progress end.
+
+The document lies in a file (also a mounted ConfigMap), in a commit of a git repository on this machine, or on a server.
+With --signed-by it is taken only with a note of one of the pinned keys, and never an older one than before; see
+gatehouse document.`,
 		Example: `  gatehouse serve --config gatehouse.yaml
+  gatehouse serve --config git:/srv/policy//prod/gatehouse.yaml@main
+  gatehouse serve --config https://policy.example.com/gatehouse.yaml --signed-by 'shop-2026+1f2e3d4c+AbC...'
   systemctl reload gatehouse        # or: kill -HUP PID`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serveDocument(c.Context(), io, file)
+			return s.serve(c.Context(), io)
 		},
 	}
-	c.Flags().StringVarP(&file, "config", "c", "gatehouse.yaml", "the document")
+	f := c.Flags()
+	f.StringVarP(&s.place, "config", "c", "gatehouse.yaml", "the document: a file, git:REPOSITORY//FILE@REF or https://...")
+	f.StringArrayVar(&s.signedBy, "signed-by", nil, "take signed documents only; the key, as gatehouse document keygen printed it; again for more")
+	f.StringVar(&s.ca, "document-ca", "", "authorities of the server that holds the document, PEM")
+	f.TextVar(&s.token, "document-token", secret.Ref{}, "reference to the bearer token for that server")
 	return c
 }
 
-// serveDocument serves by the document in a file until ctx ends.
-func serveDocument(ctx context.Context, io stdio, file string) error {
+// serving is what gatehouse serve was asked for.
+type serving struct {
+	place    string
+	signedBy []string
+	ca       string
+	token    secret.Ref
+}
+
+// source says how the document is read.
+func (s serving) source(n *node, at places) source.Options {
+	o := source.Options{SignedBy: s.signedBy, Floor: source.FloorFile(filepath.Join(at.state, "document.json")), HTTP: source.HTTP{CA: s.ca}, Report: n.documentAway}
+	if !s.token.IsZero() {
+		o.HTTP.Token = func() ([]byte, error) {
+			v, err := s.token.Resolve()
+			if err != nil {
+				return nil, err
+			}
+			return v.Reveal(), nil
+		}
+	}
+	return o
+}
+
+// serve serves by the document until ctx ends.
+func (s serving) serve(ctx context.Context, io stdio) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP) // before anything else: a SIGHUP that nobody waits for ends a process
 	defer signal.Stop(hangup)
@@ -58,13 +93,14 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 	if n.kept.dev, err = dev.Open(at.state, random()); err != nil {
 		return err
 	}
-	bundle, err := n.open(ctx, file, source.Options{})
+	bundle, err := n.open(ctx, s.place, s.source(n, at))
 	if err != nil {
 		return err
 	}
 	if err := n.hold(ctx, at, bundle, io.err); err != nil {
 		return err
 	}
+	n.current.source.Share(floor{n.held.durable})
 	l, err := n.load(bundle)
 	if err == nil {
 		err = bundle.Accept(ctx)
@@ -76,8 +112,8 @@ func serveDocument(ctx context.Context, io stdio, file string) error {
 		return err
 	}
 	usual()
-	go n.watch(ctx, file, hangup)
-	n.log.Info("serving", "document", file, "policy", l.gateway.Version(), "addresses", n.server.Addresses())
+	go n.watch(ctx, s.place, hangup)
+	n.log.Info("serving", "document", s.place, "policy", l.gateway.Version(), "addresses", n.server.Addresses())
 	return n.live(ctx)
 }
 
