@@ -67,10 +67,13 @@ type Lease struct {
 }
 
 // Acquire takes a lease if it is free, or its holder was silent for a whole Life as far as this node has seen: a node
-// that has just begun to look waits that long. ErrHeld: not now. The lease ends with ctx, and is renewed until then.
+// that has just begun to look waits that long. ErrHeld: not now. The lease ends with ctx, and is renewed until then; the
+// store is waited for a third of Life.
 func (l *Leases) Acquire(ctx context.Context, name string) (*Lease, error) {
 	key := leasePrefix + name
-	r, err := l.records.Get(ctx, key)
+	patience, cancel := context.WithTimeout(ctx, l.life/3)
+	defer cancel()
+	r, err := l.records.Get(patience, key)
 	var was title
 	switch {
 	case errors.Is(err, store.ErrNone):
@@ -87,7 +90,7 @@ func (l *Leases) Acquire(ctx context.Context, name string) (*Lease, error) {
 	lease := &Lease{from: l, key: key, turn: make(chan struct{}, 1),
 		title: title{Holder: l.holder, Token: was.Token + 1, Since: l.now().UTC()}}
 	asked := time.Now()
-	lease.version, err = l.records.Write(ctx, store.Write{Key: key, Value: lease.title.bytes(), Version: r.Version})
+	lease.version, err = l.records.Write(patience, store.Write{Key: key, Value: lease.title.bytes(), Version: r.Version})
 	if errors.Is(err, store.ErrConflict) {
 		return nil, fmt.Errorf("%w: another was faster", ErrHeld)
 	}
