@@ -96,8 +96,8 @@ func (t *Target) UnmarshalText(text []byte) error {
 	word := string(text)
 	if rest, ok := strings.CutPrefix(word, "s3://"); ok {
 		bucket, prefix, _ := strings.Cut(rest, "/")
-		prefix = strings.Trim(prefix, "/")
-		if bucket == "" || strings.ContainsAny(rest, "?#@ \\") || strings.Contains(prefix, "//") {
+		prefix = strings.TrimSuffix(prefix, "/")
+		if bucket == "" || strings.ContainsAny(rest, "?#@ \\") || strings.Contains(rest, "//") {
 			return errors.New("write s3://bucket or s3://bucket/prefix; keys and options stand under s3")
 		}
 		*t = Target{bucket: bucket, prefix: prefix}

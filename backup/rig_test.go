@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -230,3 +231,20 @@ func (f failing) List(ctx context.Context) ([]Object, error) {
 }
 
 var _ Signer = own{ed25519.PrivateKey{}}
+
+// openHeld makes a file as a process does that is writing it.
+func openHeld(name string) (*os.File, error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return file, syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+}
+
+func randomBytes(n int) []byte {
+	data := make([]byte, n)
+	_, _ = rand.Read(data)
+	return data
+}
+
+func nowNever() time.Time { return noon }

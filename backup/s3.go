@@ -125,6 +125,7 @@ func (o *objects) Put(ctx context.Context, name string, from io.ReadSeeker, size
 	if _, err := from.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
+	o.sweep(ctx)
 	info, err := o.client.PutObject(ctx, o.to.bucket, o.key(name), from, size, options)
 	if err != nil {
 		return o.failed("put backup", err)
@@ -133,6 +134,21 @@ func (o *objects) Put(ctx context.Context, name string, from io.ReadSeeker, size
 		return fmt.Errorf("put backup: %s has taken %d of %d bytes", o, info.Size, size)
 	}
 	return nil
+}
+
+// sweep ends uploads that a crash has left begun: nobody sees them, but they are paid for. A key that may not do this does
+// without.
+func (o *objects) sweep(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	for begun := range o.client.ListIncompleteUploads(ctx, o.to.bucket, o.key(namePrefix), true) {
+		if begun.Err != nil {
+			return
+		}
+		if o.now().Sub(begun.Initiated) > 24*time.Hour {
+			_ = o.client.RemoveIncompleteUpload(ctx, o.to.bucket, begun.Key)
+		}
+	}
 }
 
 // Get opens an object; what is missing shows at once.
