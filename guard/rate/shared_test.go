@@ -2,20 +2,25 @@ package rate_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
 	"github.com/gatehouse-sec/gatehouse/store"
+	"github.com/gatehouse-sec/gatehouse/store/memory"
 	"github.com/gatehouse-sec/gatehouse/store/redis"
 	"github.com/gatehouse-sec/gatehouse/store/redis/redistest"
 )
 
 // sharing gives the counters of n nodes over one server.
-func sharing(t *testing.T, s *redistest.Server, n int) (nodes []*redis.Counters) {
+func sharing(t testing.TB, s *redistest.Server, n int) (nodes []*redis.Counters) {
 	t.Helper()
 	for range n {
 		c, err := redis.Open(context.Background(), redis.Options{
@@ -95,4 +100,94 @@ func TestTheServerOfTheCountersIsGone(t *testing.T) {
 	if since, why := nodes[0].Degraded(); since.IsZero() || why == nil {
 		t.Error("the node does not know that it counts alone")
 	}
+}
+
+// BenchmarkNodes is what both guards cost a request: in memory, and on one of three nodes that share, with the time that
+// the server computes beside it. Busy is one address and one caller with a large limit, many are a thousand of each with
+// the default limits, of which each comes seldom.
+func BenchmarkNodes(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		callers int
+		cfg     rate.Config
+	}{
+		{"busy", 1, rate.Config{PerAddress: rate.Quota{Count: 1_000_000, Per: time.Second, Burst: 1_000_000}, PerCaller: rate.Quota{Count: 1_000_000, Per: time.Second, Burst: 1_000_000}}},
+		{"many", 1000, rate.Config{}},
+	} {
+		b.Run(c.name+"/memory", func(b *testing.B) {
+			shop(b, nil, c.cfg, c.callers, []rate.Counters{memory.NewCounters(1<<20, time.Now)})
+		})
+		b.Run(c.name+"/shared", func(b *testing.B) {
+			s := redistest.Start(b, redistest.Options{})
+			var nodes []rate.Counters
+			for _, n := range sharing(b, s, 3) {
+				nodes = append(nodes, n)
+			}
+			shop(b, s, c.cfg, c.callers, nodes)
+		})
+	}
+}
+
+func shop(b *testing.B, s *redistest.Server, cfg rate.Config, callers int, nodes []rate.Counters) {
+	var arrivals []*rate.Arrivals
+	var known []*rate.Callers
+	for _, n := range nodes {
+		a, err := rate.NewArrivals(cfg, n, time.Now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		k, err := rate.NewCallers(cfg, nil, n, time.Now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		arrivals, known = append(arrivals, a), append(known, k)
+	}
+	var requests []*gate.Exchange
+	for i := range callers {
+		x := from(fmt.Sprintf("192.0.%d.%d", i/250, i%250))
+		x.Request.Fields.Set("Authorization", "Bearer x")
+		x.Identify(gate.Principal{Issuer: "a", Subject: fmt.Sprint(i)})
+		requests = append(requests, x)
+	}
+	before, server := computed(b), serverComputed(b, s)
+	i := 0
+	for b.Loop() {
+		x, n := requests[i%callers], i%len(nodes)
+		if arrivals[n].Check(b.Context(), x).Allowed() {
+			known[n].Check(b.Context(), x)
+		}
+		i++
+	}
+	b.ReportMetric(float64(computed(b)-before)/float64(b.N), "cpu-ns/op")
+	if s != nil {
+		b.ReportMetric(float64(serverComputed(b, s)-server)/float64(b.N), "redis-cpu-ns/op")
+	}
+}
+
+// computed is how long this process has computed.
+func computed(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// serverComputed is how long the server has.
+func serverComputed(b *testing.B, s *redistest.Server) (d time.Duration) {
+	if s == nil {
+		return 0
+	}
+	for line := range strings.Lines(s.Do(b, "info", "cpu")) {
+		for _, name := range []string{"used_cpu_sys:", "used_cpu_user:"} {
+			if text, ok := strings.CutPrefix(line, name); ok {
+				seconds, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+				if err != nil {
+					b.Fatal(err)
+				}
+				d += time.Duration(seconds * float64(time.Second))
+			}
+		}
+	}
+	return d
 }

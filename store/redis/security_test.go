@@ -165,7 +165,11 @@ func TestKeysTellNothing(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Options{})
 	c := open(t, Options{Config: plain(s.Address), HashKey: []byte("0123456789abcdef")})
-	take(t, limit(t, c.NewCounters(100, time.Now), 1, 10), "192.0.2.77", 1)
+	l := limit(t, c.NewCounters(100, time.Now), 1000, 1000)
+	eventually(t, "a counter at the server", func() bool {
+		take(t, l, "192.0.2.77", 1)
+		return strings.Contains(s.Do(t, "keys", "*"), ":counter:")
+	})
 	for _, key := range []string{"session/canary", "canary"} {
 		if _, err := c.Records().Write(t.Context(), store.Write{Key: key, Value: []byte("sealed")}); err != nil {
 			t.Fatal(err)
