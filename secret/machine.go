@@ -115,6 +115,9 @@ func (s *FileSource) Fetch(_ context.Context, place, _ string) (Answer, error) {
 	}
 	data, info, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		s.mu.Lock()
+		delete(s.seen, place) // what comes is another file, even where the system gives it the same number
+		s.mu.Unlock()
 		return Answer{}, fmt.Errorf("%w: no file %s", ErrGone, path)
 	}
 	if err != nil {
