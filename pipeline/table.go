@@ -55,17 +55,22 @@ func (t Table) Unsaid() bool {
 // Table describes what this Gateway protects.
 func (g *Gateway) Table() Table { return g.table }
 
-// Development tells that some API takes tokens of the development issuer.
-func (g *Gateway) Development() bool {
+// Issuers are all whose tokens some API takes, the development issuer among them.
+func (g *Gateway) Issuers() []string {
+	var list []string
 	for _, s := range g.inOrder {
 		for _, st := range s.admitted() {
-			if who, ok := st.check.(*identity.Guard); ok && slices.Contains(who.Issuers(), dev.Name) {
-				return true
+			if who, ok := st.check.(*identity.Guard); ok {
+				list = append(list, who.Issuers()...)
 			}
 		}
 	}
-	return false
+	slices.Sort(list)
+	return slices.Compact(list)
 }
+
+// Development tells that some API takes tokens of the development issuer.
+func (g *Gateway) Development() bool { return slices.Contains(g.Issuers(), dev.Name) }
 
 // Version names the document in events.
 func (g *Gateway) Version() string { return g.version }

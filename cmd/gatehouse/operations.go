@@ -13,6 +13,11 @@ import (
 func operations(h *held, n *node) *control.Operations {
 	var o control.Operations
 	control.Handle(&o, "token.revoke", func(ctx context.Context, q fleet.Revocation, _ control.Progress) (fleet.Revoked, error) {
+		if n != nil {
+			if err := named(n.gateway.Load().Issuers(), &q); err != nil {
+				return fleet.Revoked{}, err
+			}
+		}
 		return h.revocations.Revoke(ctx, q)
 	})
 	control.Handle(&o, "key.status", func(context.Context, nothing, control.Progress) (key.Status, error) { return h.ring.Status(), nil })

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +26,7 @@ func revokeCommand(std stdio) *cobra.Command {
 and it stays so over restarts.
 
 --id names one token by its jti, --subject every token of one caller, --before every token issued before a time. The first
-two need the issuer; --before without one means every issuer.`,
+two mean one issuer, which must be said when the document names several; --before without one means every issuer.`,
 		Example: `  gatehouse token revoke --issuer https://idp.example.com --id 7f3c9a
   gatehouse token revoke --issuer https://idp.example.com --subject alice --why "laptop stolen"
   gatehouse token revoke --before now`,
@@ -76,16 +78,27 @@ func kindOf(r fleet.Revocation, before string) (fleet.Kind, error) {
 	switch {
 	case r.Token != "" && (r.Subject != "" || before != ""), r.Token == "" && r.Subject == "" && before == "":
 		return "", errors.New("which tokens? write --id ID, --subject NAME or --before TIME; --subject and --before may stand together")
-	case r.Token != "" && r.Issuer == "":
-		return "", errors.New("whose token? an id is unique for its issuer only; add --issuer URL")
-	case r.Subject != "" && r.Issuer == "":
-		return "", errors.New("whose subject? the same name means another caller at another issuer; add --issuer URL")
 	case r.Token != "":
 		return fleet.ByToken, nil
 	case r.Subject != "":
 		return fleet.BySubject, nil
 	}
 	return fleet.ByTime, nil
+}
+
+// named fills in the issuer where only one can be meant, and refuses one whose tokens nobody takes: a slip of the pen would
+// look like a token called back.
+func named(issuers []string, r *fleet.Revocation) error {
+	switch {
+	case r.Issuer == "" && r.Kind == fleet.ByTime:
+	case r.Issuer == "" && len(issuers) == 1:
+		r.Issuer = issuers[0]
+	case r.Issuer == "":
+		return fmt.Errorf("whose tokens? the same name means another caller at another issuer; add --issuer with one of: %s", strings.Join(issuers, ", "))
+	case !slices.Contains(issuers, r.Issuer):
+		return fmt.Errorf("no API takes tokens of %q; write --issuer with one of: %s", r.Issuer, strings.Join(issuers, ", "))
+	}
+	return nil
 }
 
 func printRevoked(w io.Writer, done fleet.Revoked) {

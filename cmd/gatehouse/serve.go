@@ -25,7 +25,7 @@ import (
 const grace = 30 * time.Second
 
 func serveCommand(io stdio) *cobra.Command {
-	var s serving
+	var s service
 	c := &cobra.Command{
 		Use:   "serve --config PLACE",
 		Short: "Serve by a document",
@@ -54,8 +54,8 @@ gatehouse document.`,
 	return c
 }
 
-// serving is what gatehouse serve was asked for.
-type serving struct {
+// service is what gatehouse serve was asked for.
+type service struct {
 	place    string
 	signedBy []string
 	ca       string
@@ -63,7 +63,7 @@ type serving struct {
 }
 
 // source says how the document is read.
-func (s serving) source(n *node, at places) source.Options {
+func (s service) source(n *node, at places) source.Options {
 	o := source.Options{SignedBy: s.signedBy, Floor: source.FloorFile(filepath.Join(at.state, "document.json")), HTTP: source.HTTP{CA: s.ca}, Report: n.documentAway}
 	if !s.token.IsZero() {
 		o.HTTP.Token = func() ([]byte, error) {
@@ -78,7 +78,7 @@ func (s serving) source(n *node, at places) source.Options {
 }
 
 // serve serves by the document until ctx ends.
-func (s serving) serve(ctx context.Context, io stdio) error {
+func (s service) serve(ctx context.Context, io stdio) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP) // before anything else: a SIGHUP that nobody waits for ends a process
 	defer signal.Stop(hangup)
