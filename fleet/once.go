@@ -38,14 +38,14 @@ func (o *Once) First(ctx context.Context, key string, until time.Time) (bool, er
 	if !until.After(o.now()) {
 		return false, errors.New("fleet: what is over cannot be remembered")
 	}
-	_, err := o.records.Write(ctx, store.Write{Key: "once/" + key, Value: []byte{'1'}, Expires: until})
-	switch {
-	case errors.Is(err, store.ErrConflict):
-		return false, nil
-	case err != nil:
+	first, err := store.Once(ctx, o.records, key, until)
+	if !first || err != nil {
 		return false, err
 	}
-	return true, o.look(ctx) // after the write: records that begin anew between the two are seen now
+	if err := o.look(ctx); err != nil { // after the write: records that begin anew between the two are seen now
+		return false, err
+	}
+	return true, nil
 }
 
 // Since tells from when on everything is remembered, as First has seen it last.
