@@ -49,8 +49,7 @@ func quick(c store.Config) store.Config {
 // A machine that hangs keeps its connections and answers nothing: every call ends in bounded time with ErrUnavailable,
 // however many there are, and when the machine goes on so does the store, by itself (row I7).
 func TestAServerThatHangs(t *testing.T) {
-	t.Parallel()
-	s := pgtest.Start(t)
+	s := shared
 	c := quick(s.Database(t))
 	c.Timeouts.Call = 500 * time.Millisecond
 	c.MaxConnections = 3
@@ -95,14 +94,13 @@ func TestAServerThatHangs(t *testing.T) {
 // kill -9 of the whole server at any moment of many writes: what was acknowledged is there afterwards, what was written
 // together is there together or not at all, and the store goes on by itself (row I14).
 func TestKilledWhileWriting(t *testing.T) {
-	t.Parallel()
-	s := pgtest.Start(t, "fsync=on")
+	s := shared
 	c := quick(s.Database(t))
 	ctx := context.Background()
 	db := opened(t, c)
 	random := rand.New(rand.NewPCG(1, 2))
 	var acknowledged sync.Map
-	for point := range points(6, 200) {
+	for point := range points(10, 200) {
 		var stop atomic.Bool
 		var all sync.WaitGroup
 		for w := range 4 {
@@ -116,6 +114,8 @@ func TestKilledWhileWriting(t *testing.T) {
 					} else if !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("%v", err)
 						return
+					} else {
+						time.Sleep(10 * time.Millisecond)
 					}
 				}
 			})
@@ -192,6 +192,8 @@ func TestAReplicaIsPromoted(t *testing.T) {
 				} else if !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("%v", err)
 					return
+				} else {
+					time.Sleep(10 * time.Millisecond)
 				}
 			}
 		})
@@ -208,7 +210,7 @@ func TestAReplicaIsPromoted(t *testing.T) {
 		mark = next
 		return nil
 	}
-	for count.Load() < 200 {
+	for ; count.Load() < 200; time.Sleep(5 * time.Millisecond) {
 		if err := follow(); err != nil {
 			t.Fatal(err)
 		}
@@ -245,8 +247,7 @@ func TestAReplicaIsPromoted(t *testing.T) {
 // Without its replica a commit waits; in bounded time the caller learns that. An administrator who ends the wait makes the
 // server say that all is well, with a warning beside it: that is not an acknowledgement.
 func TestACommitWithoutItsReplica(t *testing.T) {
-	t.Parallel()
-	s := pgtest.Start(t)
+	s := shared
 	c := quick(s.Database(t))
 	db, ctx := opened(t, c), context.Background()
 	if _, err := db.Write(ctx, store.Write{Key: "a", Value: []byte("x")}); err != nil {
@@ -254,6 +255,7 @@ func TestACommitWithoutItsReplica(t *testing.T) {
 	}
 	s.Synchronous(t, "")
 	s.Exec(t, "postgres", `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`, `SELECT pg_reload_conf()`)
+	defer s.Exec(t, "postgres", `ALTER SYSTEM SET synchronous_standby_names = ''`, `SELECT pg_reload_conf()`)
 	time.Sleep(100 * time.Millisecond)
 	began := time.Now()
 	if err := db.Ping(ctx); !errors.Is(err, store.ErrUnavailable) || time.Since(began) > 1500*time.Millisecond {

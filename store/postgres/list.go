@@ -22,13 +22,13 @@ const listSome = `SELECT ` + columns + ` FROM record r
 // number seen on a record, plus one: a crash may give out again numbers that only transactions without a trace had, but
 // never one that a commit has made durable. A promoted replica counts on from the last commit that it has; what it lacks
 // without synchronous replication is told by the timeline, a dump restored elsewhere by the system, and a mark of another
-// history means all.
+// history means all. (IS TRUE keeps the server from reading all keys of a prefix before it has statistics.)
 const sinceMark = `WITH at AS (
 		SELECT (SELECT system FROM history) AS system, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint AS timeline,
 			least(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, (SELECT coalesce(max(written), 0) + 1 FROM record)) AS next)
 	SELECT at.system, at.timeline, at.next, r.key, r.value, r.version, r.expires, extract(epoch FROM r.ends - clock_timestamp())::float8
 	FROM at LEFT JOIN record r ON r.written >= CASE WHEN at.system = $3 AND at.timeline = $4 THEN $5::bigint ELSE 0 END
-		AND r.key >= $1 AND r.key < $2 AND ` + live
+		AND (r.key >= $1 AND r.key < $2) IS TRUE AND ` + live
 
 // List gives records whose keys begin with prefix and are greater than after, in the order of their bytes.
 func (db *DB) List(ctx context.Context, prefix, after string, limit int) ([]store.Record, error) {

@@ -44,8 +44,13 @@ func openedWith(t testing.TB, o postgres.Options) *postgres.DB {
 }
 
 func TestDurable(t *testing.T) {
+	database, n := shared.EmptyDatabase(t), 0
 	storetest.Durable(t, func(t *testing.T) (store.Durable, storetest.Env) {
-		c := shared.Database(t)
+		n++
+		schema := fmt.Sprintf("schema%d", n)
+		shared.Exec(t, database, `CREATE SCHEMA `+schema+` AUTHORIZATION `+pgtest.Role)
+		c := shared.Config(t, database)
+		c.URL += "?schema=" + schema
 		return opened(t, c), storetest.Env{
 			Now:     time.Now,
 			Forward: time.Sleep, // the server keeps the time

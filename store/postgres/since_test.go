@@ -67,8 +67,7 @@ func TestAnEarlyNumberThatEndsLate(t *testing.T) {
 // A crash gives out again the numbers of transactions that left no trace. A mark that had counted them would hide what is
 // written with them afterwards.
 func TestNumbersGivenOutTwice(t *testing.T) {
-	t.Parallel()
-	s := pgtest.Start(t)
+	s := shared
 	c := s.Database(t)
 	db, ctx := opened(t, c), context.Background()
 	database := c.URL[strings.LastIndex(c.URL, "/")+1:]
@@ -111,7 +110,7 @@ func TestNumbersGivenOutTwice(t *testing.T) {
 // before is there as it was, and a follower who begins again misses nothing, though the numbers are smaller there.
 func TestDumpAndRestore(t *testing.T) {
 	t.Parallel()
-	source, target := pgtest.Start(t), pgtest.Start(t)
+	source, target := shared, pgtest.Start(t)
 	c, ctx := source.Database(t), context.Background()
 	db := opened(t, c)
 	url, err := store.ParsePostgres(c.URL)
