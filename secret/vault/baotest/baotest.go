@@ -238,6 +238,7 @@ type call struct {
 	query  string
 }
 
+// ServeHTTP answers one request of the API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
