@@ -183,7 +183,7 @@ func (w *walk) file(ctx context.Context, fsys fs.FS, name string) error {
 		w.leave(name, reasonOf(err))
 		return nil
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		w.leave(name, "changed while it was looked at")
