@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +31,7 @@ func TestMayNotWrite(t *testing.T) {
 			if os.Getuid() == 0 {
 				const nobody = 65534
 				for _, file := range must(filepath.Glob(filepath.Join(base, "state*"))) {
-					if err := errors.Join(os.Chown(file, nobody, nobody)); err != nil {
+					if err := os.Chown(file, nobody, nobody); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -40,13 +40,22 @@ func (l *locks) close() {
 	}
 }
 
-func try(f *os.File, how int) bool {
-	for {
-		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			return err == nil
-		}
+// try asks the kernel for a lock, without waiting. A file that was closed meanwhile gives none.
+func try(f *os.File, how int) (got bool) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
 	}
+	_ = raw.Control(func(fd uintptr) {
+		for {
+			err := syscall.Flock(int(fd), how|syscall.LOCK_NB)
+			if !errors.Is(err, syscall.EINTR) {
+				got = err == nil
+				return
+			}
+		}
+	})
+	return got
 }
 
 func (l *locks) tryExclusive() bool { return try(l.lock, syscall.LOCK_EX) }
@@ -57,14 +66,14 @@ func (l *locks) exclusive(ctx context.Context) error {
 
 func (l *locks) shared(ctx context.Context) error { return l.wait(ctx, l.lock, syscall.LOCK_SH) }
 
-func (l *locks) free() { _ = syscall.Flock(int(l.lock.Fd()), syscall.LOCK_UN) }
+func (l *locks) free() { try(l.lock, syscall.LOCK_UN) }
 
 // wanted tells that another wants the store for itself.
 func (l *locks) wanted() bool {
 	if !try(l.turn, syscall.LOCK_SH) {
 		return true
 	}
-	_ = syscall.Flock(int(l.turn.Fd()), syscall.LOCK_UN)
+	try(l.turn, syscall.LOCK_UN)
 	return false
 }
 

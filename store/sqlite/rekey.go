@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/secret"
@@ -82,7 +83,8 @@ var errYield = errors.New("the store's key is being changed; try again")
 // wait for a copy of a large store to be finished.
 func (d *DB) yielding(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
+	var asking sync.WaitGroup
+	asking.Go(func() {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -95,8 +97,8 @@ func (d *DB) yielding(ctx context.Context) (context.Context, func()) {
 				}
 			}
 		}
-	}()
-	return ctx, func() { cancel(nil) }
+	})
+	return ctx, func() { cancel(nil); asking.Wait() }
 }
 
 // yield closes all connections until the other has finished.
