@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type circuit struct {
 	probe func(context.Context) error
 	end   context.Context // no probes after it
 
+	late   atomic.Int32 // calls in a row without an answer in time
 	mu     sync.Mutex
 	since  time.Time // of the failure that opened it
 	why    error
@@ -36,6 +38,21 @@ type circuit struct {
 
 func newCircuit(end context.Context, what string, now func() time.Time, log *slog.Logger, probe func(context.Context) error) *circuit {
 	return &circuit{what: what, now: now, made: now(), log: log, probe: probe, end: end}
+}
+
+// often is how many calls in a row must have no answer in time to open the circuit: one alone may be a busy machine.
+const often = 3
+
+// told takes note of how a call ended. A broken connection opens the circuit at once.
+func (c *circuit) told(err error) {
+	switch {
+	case err == nil:
+		if c.late.Load() != 0 {
+			c.late.Store(0)
+		}
+	case !errors.Is(err, context.DeadlineExceeded) || c.late.Add(1) >= often:
+		c.failed(err)
+	}
 }
 
 // failed opens the circuit.
@@ -73,6 +90,7 @@ func (c *circuit) recover(pause time.Duration) {
 		if err == nil {
 			c.log.Info("redis: using it again", "use", c.what, "after", c.now().Sub(c.since).Round(time.Millisecond))
 			c.since, c.why, c.closed = time.Time{}, nil, time.Now()
+			c.late.Store(0)
 			c.open.Store(false)
 			c.mu.Unlock()
 			return

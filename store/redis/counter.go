@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // by which Redis names scripts
+	"encoding/hex"
 	"errors"
 	"strconv"
 	"time"
@@ -12,25 +14,27 @@ import (
 // A counter is one number at the server, as in throttled's GCRA: the time at which it will be empty again, in microseconds
 // by the server's clock. Nodes only hear how far ahead that is, so that no two clocks need agree.
 
-// counting takes a lease of requests. KEYS: the counter. ARGV: the time for one request and the time for a burst in
-// microseconds; how many requests are needed, wanted, and given back unspent; how far ahead the counter is at least, by what
-// this node counted alone, or nothing; and, in tests, the time. Answers how many were granted and how far ahead it is now.
-// A counter further ahead than a burst, as after a failover to a server whose clock is behind, is brought back to that.
+// counting settles what a node has spent of its lease and takes what it needs beyond. KEYS: the counter. ARGV: the time for
+// one request and the time for a burst in microseconds; how many requests are needed and wanted; how many were spent (less
+// than none: taken and not spent) and how long ago that began; how far ahead the counter is at least, by what this node
+// counted alone, or nothing; and, in tests, the time. Answers how many were granted and how far ahead it is now. A counter
+// further ahead than two bursts, as after a failover to a server whose clock is behind, is brought back to that.
 const counting = `
-local now = tonumber(ARGV[7])
+local now = tonumber(ARGV[8])
 if not now then
   local t = redis.call('TIME')
   now = (t[1] - 1700000000) * 1000000 + t[2]
 end
 local one, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local need, want, back = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local need, want, spent = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local was = redis.call('GET', KEYS[1])
-local at = math.max(tonumber(was or now), now)
-if ARGV[6] ~= '' then at = math.max(at, now + ARGV[6]) end
-at = math.max(math.min(at, now + burst) - back * one, now)
+local at = math.min(tonumber(was or 0), now + 2 * burst)
+if ARGV[7] ~= '' then at = math.max(at, now + math.min(ARGV[7], burst)) end
+if spent > 0 then at = math.max(at, now - ARGV[6]) end
+at = math.max(at + spent * one, now)
 local free = math.floor((now + burst - at) / one + 0.000001)
 local granted = 0
-if free >= need then granted = math.min(want, free) end
+if free >= need and free > 0 then granted = math.min(want, free) end
 at = at + granted * one
 if at > now then
   redis.call('SET', KEYS[1], string.format('%.3f', at), 'PX', string.format('%.0f', math.ceil((at - now) / 1000) + 1000))
@@ -45,32 +49,47 @@ type question struct {
 	tolerance time.Duration // a burst
 	need      int           // nothing is granted unless this much can be
 	want      int
-	give      int           // of an earlier lease, unspent
+	spent     int           // of the lease; less than 0: granted before, and not spent
+	age       time.Duration // since the first of them was spent
 	floor     time.Duration // the counter is so far ahead at least; 0: nothing is known
 }
 
-// answer is what the counter granted, and how far ahead it is.
+// answer is what the counter granted, and how far ahead it is; or why nobody knows.
 type answer struct {
 	granted int
 	ahead   time.Duration
+	err     error
 }
 
-// asking is how questions reach a counter: the server, or arithmetic in tests.
-type asking func(ctx context.Context, counter string, q question) (answer, error)
+// asking is how questions reach counters: the server, or arithmetic in tests. It gives one answer for each.
+type asking func(ctx context.Context, counters []string, questions []question) []answer
 
-// asker asks the server. A call whose connection broke is made once more: at worst a lease is lost.
+// asker asks the server, all questions in one flow. A call whose connection broke is made once more: at worst something is
+// counted twice.
 func (c *Client) asker() asking {
 	script := valkey.NewLuaScriptRetryable(counting)
-	return func(ctx context.Context, counter string, q question) (answer, error) {
+	sum := sha1.Sum([]byte(counting)) //nolint:gosec // by which Redis names scripts
+	name := hex.EncodeToString(sum[:])
+	return func(ctx context.Context, counters []string, questions []question) []answer {
+		answers := make([]answer, len(questions))
 		conn, err := c.use()
 		if err != nil {
-			return answer{}, err
+			for i := range answers {
+				answers[i].err = err
+			}
+			return answers
 		}
-		list, err := script.Exec(ctx, conn, []string{c.names.counter(counter)}, q.arguments("")).ToArray()
-		if err != nil {
-			return answer{}, err
+		calls := make(valkey.Commands, 0, len(questions))
+		for i, q := range questions {
+			calls = append(calls, conn.B().Evalsha().Sha1(name).Numkeys(1).Key(c.names.counter(counters[i])).Arg(q.arguments("")...).Build().ToRetryable())
 		}
-		return read(list)
+		for i, result := range conn.DoMulti(ctx, calls...) {
+			if refused, ok := valkey.IsValkeyErr(result.Error()); ok && refused.IsNoScript() {
+				result = script.Exec(ctx, conn, []string{c.names.counter(counters[i])}, questions[i].arguments(""))
+			}
+			answers[i] = read(result)
+		}
+		return answers
 	}
 }
 
@@ -79,21 +98,24 @@ func (q question) arguments(now string) []string {
 	if q.floor > 0 {
 		floor = micros(q.floor)
 	}
-	return []string{micros(q.interval), micros(q.tolerance), strconv.Itoa(q.need), strconv.Itoa(q.want), strconv.Itoa(q.give), floor, now}
+	return []string{micros(q.interval), micros(q.tolerance), strconv.Itoa(q.need), strconv.Itoa(q.want), strconv.Itoa(q.spent), micros(q.age), floor, now}
 }
 
 func micros(d time.Duration) string {
 	return strconv.FormatFloat(float64(d)/float64(time.Microsecond), 'f', 3, 64)
 }
 
-func read(list []valkey.ValkeyMessage) (answer, error) {
-	if len(list) != 2 {
-		return answer{}, ours{errors.New("what lies there is no counter of ours")}
+func read(result valkey.ValkeyResult) answer {
+	list, err := result.ToArray()
+	if err != nil {
+		return answer{err: err}
 	}
-	granted, err1 := list[0].AsInt64()
-	ahead, err2 := list[1].AsFloat64()
-	if errors.Join(err1, err2) != nil {
-		return answer{}, ours{errors.New("what lies there is no counter of ours")}
+	if len(list) == 2 {
+		granted, err1 := list[0].AsInt64()
+		ahead, err2 := list[1].AsFloat64()
+		if err1 == nil && err2 == nil {
+			return answer{granted: int(granted), ahead: time.Duration(ahead * float64(time.Microsecond))}
+		}
 	}
-	return answer{granted: int(granted), ahead: time.Duration(ahead * float64(time.Microsecond))}, nil
+	return answer{err: ours{errors.New("what lies there is no counter of ours")}}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,12 +27,14 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return redis.call('ZCARD', KEYS[1])`
 
-// Counters share limits between nodes, by leases: a node takes some requests from the shared counter and spends them without
-// asking. Without the server each node counts its share of the limit, which neither blocks nor opens.
-//
-// As a throttled.GCRAStoreCtx it counts on this node alone; what is shared is what Limiter gives.
+// Counters share limits between nodes, by leases: a node may spend some requests of each counter before it asks. Without the
+// server each node counts its share of the limit, which neither blocks nor opens. What is shared is what Limiter gives; as
+// plain counters, a throttled.GCRAStoreCtx, they are this node's own.
 type Counters struct {
-	*table
+	single
+	mu      sync.Mutex
+	debts   []debt
+	due     chan struct{}
 	ask     asking
 	circuit *circuit
 	known   func() int // nodes, or 0
@@ -51,11 +54,12 @@ func (c *Client) NewCounters(limit int, now func() time.Time) *Counters {
 	}
 	n.circuit = newCircuit(c.stopped, "rates", c.opts.Now, c.opts.Log, n.probe)
 	go n.keepBeating()
+	go n.keepSettling()
 	return n
 }
 
 func newCounters(limit int, now func() time.Time, ask asking, end context.Context) *Counters {
-	return &Counters{table: newTable(limit, now), ask: ask, end: end}
+	return &Counters{single: single{table: newTable(limit, now)}, due: make(chan struct{}, 1), ask: ask, end: end}
 }
 
 // nodes is how many share the limits, as last known.

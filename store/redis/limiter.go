@@ -8,13 +8,20 @@ import (
 	"github.com/throttled/throttled/v2"
 )
 
-// What leases are: at most so long, and together at most one part in fifty of a burst for three nodes or more. In any time
-// all nodes admit at most that much more than one node would, and at most that much less.
+// Each node has a standing lease of each counter: so many requests it may spend before it asks, and it settles soon after.
+// All leases together are one part in fifty of a burst, for three nodes or more; a burst of a hundred has one request each.
+// In any time, all nodes admit at most that much more than one node would; what they admitted is always counted.
 const (
-	leaseFor   = 100 * time.Millisecond
 	leasePart  = 50
 	leaseNodes = 3
+	leaseFrom  = 100
 )
+
+// settling is how soon a node settles what it spent, with all its counters together.
+const settling = 20 * time.Millisecond
+
+// freshFor is how old an answer may be for a look that finds much left.
+const freshFor = 100 * time.Millisecond
 
 // patient is how long a request waits for the server before this node decides alone.
 const patient = 50 * time.Millisecond
@@ -45,16 +52,16 @@ func (c *Counters) Limiter(count int, per time.Duration, burst int) (throttled.R
 }
 
 func (l *limiter) engine(burst int) (*throttled.GCRARateLimiterCtx, error) {
-	e, err := throttled.NewGCRARateLimiterCtx(l.counters.table, throttled.RateQuota{MaxRate: l.rate, MaxBurst: burst - 1})
+	e, err := throttled.NewGCRARateLimiterCtx(single{l.counters.table, l.interval}, throttled.RateQuota{MaxRate: l.rate, MaxBurst: burst - 1})
 	if err == nil {
 		e.SetMaxCASAttemptsLimit(1000)
 	}
 	return e, err
 }
 
-// RateLimitCtx counts cost requests against the key, or looks when cost is 0. It answers from the lease that this node
-// holds; else it asks the server, together with all who wait for the same; else, when the server is away or slow, it counts
-// this node's share of the limit.
+// RateLimitCtx counts cost requests against the key, or looks when cost is 0. It spends of the lease that this node holds;
+// beyond it asks the server, together with all who wait for the same; and it counts this node's share of the limit when the
+// server is away or slow.
 func (l *limiter) RateLimitCtx(ctx context.Context, key string, cost int) (bool, throttled.RateLimitResult, error) {
 	c := l.counters
 	s, h := c.table.at(key)
@@ -64,24 +71,27 @@ func (l *limiter) RateLimitCtx(ctx context.Context, key string, cost int) (bool,
 		now := c.now().UnixNano()
 		s.mu.Lock()
 		if waited != nil {
-			waited.queued -= cost
+			waited.wanted -= cost
 		}
-		e, f := s.keys[h], s.flights[h]
-		if limited, known := l.known(&e, f, now, cost); known {
-			if cost > 0 && !limited {
-				s.keys[h] = e
-			}
-			s.mu.Unlock()
-			return limited, l.result(e, now, cost, limited), nil
-		}
+		e := s.keys[h]
 		if c.circuit.open.Load() {
 			s.mu.Unlock()
 			return l.alone(ctx, key, cost)
 		}
-		if f == nil {
-			f = l.start(s, h, key, e, now, cost, waited)
+		limited, known := l.decide(&e, now, cost, waited != nil)
+		if known {
+			settle := l.keep(s, h, &e, now, cost, limited)
+			s.mu.Unlock()
+			if settle {
+				c.later(l, key)
+			}
+			return limited, l.result(e, now, cost, limited), nil
 		}
-		f.queued += cost
+		f := s.flights[h]
+		if f == nil {
+			f = l.ask(s, h, key, now, cost, waited)
+		}
+		f.wanted += cost
 		waited = f
 		s.mu.Unlock()
 		if late == nil {
@@ -90,82 +100,106 @@ func (l *limiter) RateLimitCtx(ctx context.Context, key string, cost int) (bool,
 		select {
 		case <-f.done:
 		case <-late:
+			c.circuit.told(context.DeadlineExceeded)
 			return l.alone(ctx, key, cost)
 		}
 	}
 }
 
-// known decides from what this node knows, if that is enough: a lease pays, or the counter was so full when the server last
-// told that there is nothing before a certain time.
-func (l *limiter) known(e *entry, f *flight, now int64, cost int) (limited, known bool) {
-	fresh := e.told != 0 && now-e.told < int64(leaseFor)
+// lease is how many requests this node may spend before it asks.
+func (l *limiter) lease() int {
+	if l.burst < leaseFrom {
+		return 0
+	}
+	return max(1, l.burst/(leasePart*max(leaseNodes, l.counters.nodes())))
+}
+
+// decide does without the server where that is possible. What the counter has no room for is denied: others can only have
+// taken more. What the lease or an earlier grant covers is spent. A look finds what is known; where less than half is left it
+// wants to know exactly, since it may be about somebody who guesses.
+func (l *limiter) decide(e *entry, now int64, cost int, asked bool) (limited, known bool) {
 	switch {
-	case cost == 0:
-		return false, fresh
 	case cost > l.burst:
 		return true, true
-	case fresh && int(e.left) >= cost:
-		e.left -= int32(cost)
-		return false, true
+	case l.allowed(*e, max(1, cost)) > now:
+		return cost > 0, true
+	case cost == 0:
+		return false, asked || e.full(l.interval)-now < int64(l.tolerance/2)
+	case int(e.owed)+cost > l.lease():
+		return false, false
 	}
-	return true, f == nil && e.told != 0 && now < l.allowed(*e, cost)
+	if e.owed <= 0 {
+		e.since = now
+	}
+	e.owed += int32(cost)
+	return false, true
+}
+
+// keep stores what was decided and tells that it must be settled.
+func (l *limiter) keep(s *shard, h uint64, e *entry, now int64, cost int, limited bool) (settle bool) {
+	if limited {
+		return false
+	}
+	settle = !e.queued && (e.owed > 0 || cost == 0 && (e.told == 0 || now-e.told > int64(freshFor)))
+	e.queued = e.queued || settle
+	if settle || cost > 0 {
+		l.counters.table.put(s, h, *e)
+	}
+	return settle
 }
 
 // allowed is when the counter has room for cost more.
 func (l *limiter) allowed(e entry, cost int) int64 {
-	return e.at + int64(l.interval)*int64(cost-int(e.left)) - int64(l.tolerance)
+	return e.full(l.interval) + int64(l.interval)*int64(cost) - int64(l.tolerance)
 }
 
-// start sends a question for everybody who waits, and for a lease as large as the last one proved useful. The shard is
-// locked.
-func (l *limiter) start(s *shard, h uint64, key string, e entry, now int64, cost int, waited *flight) *flight {
-	q := question{interval: l.interval, tolerance: l.tolerance, need: cost, want: cost, give: int(e.left)}
-	if e.alone {
-		q.floor = time.Duration(max(0, e.at-now))
-	}
-	e.size = l.lease(e, now)
-	if cost > 0 {
-		q.want += int(e.size)
-	}
+// ask sends a question for everybody who waits. The shard is locked.
+func (l *limiter) ask(s *shard, h uint64, key string, now int64, cost int, waited *flight) *flight {
+	q, f := l.question(s, h, now)
+	q.need, q.want = cost, cost
 	if waited != nil {
-		q.want += waited.queued
+		q.want += waited.wanted
 	}
-	e.left = 0
-	l.counters.table.put(s, h, e)
-	f := &flight{done: make(chan struct{})}
-	s.flights[h] = f
-	go l.fly(s, h, f, key, q)
+	go func() {
+		ctx, cancel := context.WithTimeout(l.counters.end, patient)
+		a := l.counters.ask(ctx, []string{key}, []question{q})[0]
+		cancel()
+		l.land(s, h, f, q, a)
+	}()
 	return f
 }
 
-// lease is how much to take beyond what is needed: twice as much as last time when that was used up while it held, and what
-// was used when it wasn't.
-func (l *limiter) lease(e entry, now int64) int32 {
-	most := l.burst / (leasePart * max(leaseNodes, l.counters.nodes()))
-	switch {
-	case e.left > 0:
-		return max(0, e.size-e.left)
-	case e.told == 0 || now-e.told > int64(leaseFor):
-		return 0
+// question begins a flight that settles what is owed. The shard is locked.
+func (l *limiter) question(s *shard, h uint64, now int64) (question, *flight) {
+	e := s.keys[h]
+	q := question{interval: l.interval, tolerance: l.tolerance, spent: int(e.owed)}
+	if e.owed > 0 {
+		q.age = time.Duration(max(0, now-e.since))
 	}
-	return int32(min(max(1, 2*int(e.size)), most))
+	if e.alone {
+		q.floor = time.Duration(max(0, e.at-now))
+	}
+	f := &flight{done: make(chan struct{}), spent: e.owed, alone: e.alone}
+	s.flights[h] = f
+	return q, f
 }
 
-// fly asks, and keeps the answer for those who wait.
-func (l *limiter) fly(s *shard, h uint64, f *flight, key string, q question) {
+// land keeps an answer for those who wait. What was granted is owed less. An answer that comes after this node has begun to
+// count alone is too old.
+func (l *limiter) land(s *shard, h uint64, f *flight, q question, a answer) {
 	c := l.counters
-	ctx, cancel := context.WithTimeout(c.end, patient)
-	a, err := c.ask(ctx, key, q)
-	cancel()
-	if err != nil {
-		c.circuit.failed(err)
-	}
+	c.circuit.told(a.err)
 	now := c.now().UnixNano()
 	s.mu.Lock()
 	delete(s.flights, h)
-	if err == nil {
-		e := s.keys[h]
-		e.at, e.told, e.left, e.alone = now+int64(a.ahead), now, int32(a.granted), false
+	e, there := s.keys[h]
+	if !there {
+		e.owed = f.spent
+	}
+	if a.err == nil && (!e.alone || f.alone) {
+		e.at, e.told, e.alone = now+int64(a.ahead), now, false
+		e.owed -= f.spent + int32(a.granted)
+		e.since = now
 		if a.granted < q.need {
 			pause := min(emptyFor, l.tolerance/10)
 			e.at = max(e.at, now+int64(pause+l.tolerance)-int64(l.interval)*int64(q.need))
@@ -178,7 +212,7 @@ func (l *limiter) fly(s *shard, h uint64, f *flight, key string, q question) {
 
 // result is what clients are told.
 func (l *limiter) result(e entry, now int64, cost int, limited bool) throttled.RateLimitResult {
-	ahead := max(0, time.Duration(e.at-now)-time.Duration(e.left)*l.interval)
+	ahead := max(0, time.Duration(e.full(l.interval)-now))
 	r := throttled.RateLimitResult{Limit: l.burst, Remaining: int(max(0, l.tolerance-ahead) / l.interval), ResetAfter: ahead, RetryAfter: -1}
 	if cost <= l.burst && (limited || cost == 0) {
 		if wait := time.Duration(l.allowed(e, max(1, cost)) - now); wait > 0 {

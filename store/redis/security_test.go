@@ -165,7 +165,7 @@ func TestKeysTellNothing(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Options{})
 	c := open(t, Options{Config: plain(s.Address), HashKey: []byte("0123456789abcdef")})
-	l := limit(t, c.NewCounters(100, time.Now), 1000, 1000)
+	l := limit(t, c.NewCounters(100, time.Now), 1, 1000)
 	eventually(t, "a counter at the server", func() bool {
 		take(t, l, "192.0.2.77", 1)
 		return strings.Contains(s.Do(t, "keys", "*"), ":counter:")

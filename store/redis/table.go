@@ -11,7 +11,7 @@ import (
 const shards = 64
 
 // table is what this node knows of counters: a bounded number, about 60 bytes each. When it is full, of a few keys the one
-// that is forgiven first makes room (row H8). As a throttled.GCRAStoreCtx it lets the same engine count alone on it.
+// that is forgiven first makes room (row H8).
 type table struct {
 	seed  maphash.Seed
 	limit int // keys in each shard
@@ -27,17 +27,29 @@ type shard struct {
 
 // entry is one counter as this node sees it. Times are nanoseconds of this node's clock.
 type entry struct {
-	at    int64 // when the counter will be empty again, the lease included
-	told  int64 // when the server last answered; 0: never
-	left  int32 // leased and not spent
-	size  int32 // of the last lease, beyond what was needed at once
-	alone bool  // counted without the server since
+	at     int64 // when the counter will be empty again, as the server said, or as this node counted alone
+	told   int64 // when the server last answered; 0: never
+	since  int64 // when the first of owed was spent
+	owed   int32 // spent and not settled; less than 0: granted and not spent
+	queued bool  // it will be settled
+	alone  bool  // at was counted on without the server
 }
 
-// flight is one question on its way. Whoever needs the same counter waits for it.
+// full is when the counter will be empty again, what is owed included.
+func (e entry) full(interval time.Duration) int64 {
+	at := e.at
+	if e.owed > 0 {
+		at = max(at, e.since)
+	}
+	return at + int64(interval)*int64(e.owed)
+}
+
+// flight is one question on its way. Whoever needs its answer waits for it.
 type flight struct {
 	done   chan struct{}
-	queued int // requests of those who wait, until they have woken; guarded by the shard
+	wanted int // by those who wait, until they have woken; guarded by the shard
+	spent  int32
+	alone  bool // and so was the entry when it started
 }
 
 func newTable(limit int, now func() time.Time) *table {
@@ -78,43 +90,49 @@ func (s *shard) makeRoom() {
 	delete(s.keys, victim)
 }
 
+// single is the table as a throttled.GCRAStoreCtx for one limit, so that the same engine counts alone on the same numbers.
+type single struct {
+	*table
+	interval time.Duration
+}
+
 // GetWithTime gives the key's number, or -1, and the time now.
-func (t *table) GetWithTime(_ context.Context, key string) (int64, time.Time, error) {
+func (t single) GetWithTime(_ context.Context, key string) (int64, time.Time, error) {
 	s, h := t.at(key)
 	now := t.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.keys[h]; ok && e.at >= now.UnixNano() {
-		return e.at, now, nil
+	if at := s.keys[h].full(t.interval); at >= now.UnixNano() {
+		return at, now, nil
 	}
 	return -1, now, nil
 }
 
 // SetIfNotExistsWithTTL sets the key's number if it has none that counts.
-func (t *table) SetIfNotExistsWithTTL(_ context.Context, key string, value int64, _ time.Duration) (bool, error) {
+func (t single) SetIfNotExistsWithTTL(_ context.Context, key string, value int64, _ time.Duration) (bool, error) {
 	s, h := t.at(key)
 	now := t.now().UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.keys[h]
-	if ok && e.at >= now {
+	e := s.keys[h]
+	if e.full(t.interval) >= now {
 		return false, nil
 	}
-	e.at, e.alone = value, true
-	t.put(s, h, e)
+	t.put(s, h, entry{at: value, told: e.told, queued: e.queued, alone: true})
 	return true, nil
 }
 
 // CompareAndSwapWithTTL changes the key's number if it still is the old one.
-func (t *table) CompareAndSwapWithTTL(_ context.Context, key string, old, value int64, _ time.Duration) (bool, error) {
+func (t single) CompareAndSwapWithTTL(_ context.Context, key string, old, value int64, _ time.Duration) (bool, error) {
 	s, h := t.at(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.keys[h]
-	if e.at != old {
+	if e.full(t.interval) != old {
 		return false, nil
 	}
-	e.at, e.alone = value, e.alone || value != old
-	t.put(s, h, e)
+	if value != old {
+		t.put(s, h, entry{at: value, told: e.told, queued: e.queued, alone: true})
+	}
 	return true, nil
 }
