@@ -75,7 +75,7 @@ func (p *Postgres) parameters(m *mistake.List, query url.Values) (host, port str
 	port = "5432"
 	for name, values := range query {
 		v := values[0]
-		ok := true
+		var ok bool
 		switch name {
 		case "host":
 			host = v

@@ -15,14 +15,17 @@ import (
 // Config is the store section of the document: where what must survive a restart is kept, and what nodes share. Its short
 // form is the URL alone: store: postgres://user@host/db
 type Config struct {
-	// URL is embedded (default: one encrypted file in the data directory) or postgres://user@host:5432/db, without password. Several hosts are divided by commas; the one that takes writes is used. Parameters: schema, application_name, sslmode, and for a unix socket host and port.
+	// URL is embedded (default: one encrypted file in the data directory) or postgres://user@host:5432/db, without
+	// password. Several hosts are divided by commas; the one that takes writes is used. Parameters: schema,
+	// application_name, sslmode, and for a unix socket host and port.
 	URL string `yaml:"url,public"`
 	// Password refers to the password of the URL's user. Read again for every new connection. No default.
 	Password secret.Ref `yaml:"password"`
 
 	TLS `yaml:",inline"`
 
-	// Insecure accepts a connection that others can read (sslmode=disable in the URL) or answer (sslmode=require), for whoever writes down why. Default: TLS 1.2 or newer with a verified server, but for unix sockets.
+	// Insecure accepts a connection that others can read (sslmode=disable in the URL) or answer (sslmode=require), for
+	// whoever writes down why. Default: TLS 1.2 or newer with a verified server, but for unix sockets.
 	Insecure gate.Risk `yaml:"insecure"`
 	// MaxConnections bounds the connections of this node. Default 10.
 	MaxConnections int `yaml:"max_connections,min=1,max=1000"`

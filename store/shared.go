@@ -15,14 +15,16 @@ import (
 // SharedConfig is the section store.shared: the Redis or Valkey that nodes share. Its short form is the URL alone:
 // shared: rediss://user@host:6379/0
 type SharedConfig struct {
-	// URL is rediss://user@host:6379/0, or redis:// without TLS, which needs insecure. With sentinel or cluster it has no host. Default: nothing is shared.
+	// URL is rediss://user@host:6379/0, or redis:// without TLS, which needs insecure. With sentinel or cluster it has no
+	// host. Default: nothing is shared.
 	URL string `yaml:"url,public"`
 	// Password refers to the password of the URL's user. Read again for every new connection. No default.
 	Password secret.Ref `yaml:"password"`
 
 	TLS `yaml:",inline"`
 
-	// Insecure accepts a connection that others can read (redis://) or answer (rediss://, then not verified), for whoever writes down why.
+	// Insecure accepts a connection that others can read (redis://) or answer (rediss://, then not verified), for whoever
+	// writes down why.
 	Insecure gate.Risk `yaml:"insecure"`
 	// Sentinel finds the server that takes writes. Default: the host of the URL is it.
 	Sentinel Sentinel `yaml:"sentinel"`

@@ -140,13 +140,13 @@ func cut(err error, again bool) bool {
 	if errors.As(err, &own) || errors.Is(err, errNoConnection) {
 		return false
 	}
-	if pgconn.SafeToRetry(err) {
+	if pgconn.SafeToRetry(err) || readOnly(err) {
 		return true
 	}
-	switch c := code(err); c {
+	switch code(err) {
 	case "":
-		return again && (errors.Is(err, net.ErrClosed) || !errors.Is(err, context.DeadlineExceeded)) && !known(err)
-	case "57P01", "57P02", "57P03", "25006":
+		return again && !errors.Is(err, context.DeadlineExceeded) && !known(err)
+	case "57P01", "57P02", "57P03":
 		return again
 	}
 	return false

@@ -294,6 +294,37 @@ func TestACommitWithoutItsReplica(t *testing.T) {
 	until(t, 5*time.Second, func() error { return db.Ping(ctx) })
 }
 
+// A server that takes no writes any longer is left, with words, and found again when it does.
+func TestAServerThatTakesNoWrites(t *testing.T) {
+	c := quick(shared.Database(t))
+	db, ctx := opened(t, c), context.Background()
+	if err := db.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Exec(t, "postgres", `SET default_transaction_read_only = off`, `ALTER SYSTEM RESET default_transaction_read_only`, `SELECT pg_reload_conf()`)
+	shared.Exec(t, "postgres", `ALTER SYSTEM SET default_transaction_read_only = on`, `SELECT pg_reload_conf()`)
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, err := db.Write(ctx, store.Write{Key: "a", Value: []byte("x"), Version: store.Any})
+		if err != nil {
+			if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "takes no writes") {
+				t.Error(err)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the server still takes writes")
+		}
+	}
+	if err := db.Ping(ctx); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "name the primary") {
+		t.Errorf("ping: %v", err)
+	}
+	if _, err := postgres.Open(ctx, postgres.Options{Config: c}); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "name the primary") {
+		t.Errorf("open: %v", err)
+	}
+	shared.Exec(t, "postgres", `SET default_transaction_read_only = off`, `ALTER SYSTEM RESET default_transaction_read_only`, `SELECT pg_reload_conf()`)
+	until(t, 5*time.Second, func() error { return db.Ping(ctx) })
+}
+
 // cutter is a network that cuts connections after a number of bytes, in either direction.
 type cutter struct {
 	mu     sync.Mutex

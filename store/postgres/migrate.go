@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"log/slog"
 	"math"
 	"time"
 
@@ -138,7 +140,8 @@ func (m migrations) run(ctx context.Context, s server, conn *pgx.Conn, config *p
 	}
 	db := stdlib.OpenDB(*config)
 	defer func() { _ = db.Close() }()
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, m.files, goose.WithTableName(versions), goose.WithDisableGlobalRegistry(true), goose.WithSlog(s.options.Log))
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, m.files, goose.WithTableName(versions),
+		goose.WithDisableGlobalRegistry(true), goose.WithSlog(slog.New(slog.DiscardHandler)), goose.WithSessionLocker(sessionLock(lockKey(s.url.Schema)+1)))
 	if err != nil {
 		return errors.New("store: the migrations of this program cannot be read")
 	}
@@ -152,6 +155,22 @@ func (m migrations) run(ctx context.Context, s server, conn *pgx.Conn, config *p
 		return migrating(ctx, err)
 	}
 	return nil
+}
+
+// sessionLock is held by the very connection that migrates. Should the one that holds lockKey break meanwhile, another node
+// still waits, and then finds the work done.
+type sessionLock int64
+
+// SessionLock waits for the lock, not longer than the connection's lock_timeout.
+func (l sessionLock) SessionLock(ctx context.Context, c *sql.Conn) error {
+	_, err := c.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(l))
+	return err
+}
+
+// SessionUnlock gives the lock back; the end of the connection would as well.
+func (l sessionLock) SessionUnlock(ctx context.Context, c *sql.Conn) error {
+	_, err := c.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(l))
+	return err
 }
 
 // migrating adds what helps to an error in a migration.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/gatehouse-sec/gatehouse/store"
 	"github.com/gatehouse-sec/gatehouse/store/postgres"
@@ -177,6 +178,49 @@ func TestTheLockOfAMigration(t *testing.T) {
 	for range 2 {
 		if err := <-began; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A node dies in the middle of a migration, at any connection: the next one finds everything as it was, or done (I14).
+func TestADeathInAMigration(t *testing.T) {
+	ctx := context.Background()
+	for round := range points(2, 20) {
+		c := shared.Database(t)
+		opened(t, c)
+		url, err := store.ParsePostgres(c.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, newest := with(t, "CREATE TABLE one (id bigint);\nSELECT pg_sleep(0.5);\nCREATE TABLE two (id bigint);")
+		died := make(chan error, 1)
+		go func() {
+			db, err := postgres.OpenSchema(ctx, postgres.Options{Config: c}, files, newest)
+			if err == nil {
+				_ = db.Close()
+			}
+			died <- err
+		}()
+		conn := shared.Connect(t, url.Database)
+		which := []string{`query LIKE '%pg_sleep%'`, `query NOT LIKE '%pg_sleep%' AND application_name = 'gatehouse'`}[round%2]
+		for ended := 0; ended == 0; time.Sleep(5 * time.Millisecond) {
+			if err := conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) FROM pg_stat_activity a WHERE a.datname = $1 AND a.pid <> pg_backend_pid() AND `+which+
+				` AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'PgSleep')`, url.Database).Scan(&ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db, err := postgres.OpenSchema(ctx, postgres.Options{Config: c}, files, newest)
+		if err != nil {
+			t.Fatalf("after a death: %v", err)
+		}
+		exercise(t, db)
+		_ = db.Close()
+		if err := <-died; err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("the one that died: %v", err)
+		}
+		var rows, tables int
+		if err := conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM gatehouse.schema_version WHERE version_id = $1), (SELECT count(*) FROM pg_tables WHERE tablename IN ('one', 'two'))`, newest).Scan(&rows, &tables); err != nil || rows != 1 || tables != 2 {
+			t.Errorf("round %d: the step was done %d times and made %d tables: %v", round, rows, tables, err)
 		}
 	}
 }

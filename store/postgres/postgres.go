@@ -193,10 +193,10 @@ func (db *DB) try(ctx context.Context, again bool, do func(context.Context, *pgx
 			}
 		case lost == 0 && cut(err, again) && ctx.Err() == nil:
 			lost++
-		default:
 			if readOnly(err) {
 				db.pool.Reset() // the server is a replica by now: look for the one that takes writes
 			}
+		default:
 			return fault(ctx, err)
 		}
 	}

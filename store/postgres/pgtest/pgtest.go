@@ -30,7 +30,7 @@ import (
 // Role is the role that owns the schema of every Database; it has no other right. Password is its password.
 const (
 	Role     = "gatehouse"
-	Password = "canary-pg-5e1d0b7c"
+	Password = "canary-pg-5e1d0b7c" //nolint:gosec // of servers that only tests reach
 )
 
 // Server is one running PostgreSQL.
@@ -158,7 +158,7 @@ func program(name string) string {
 // Command is a program of PostgreSQL, such as pg_dump, that runs as the server's account and, unless its arguments say
 // otherwise, speaks to this server as its superuser.
 func (s *Server) Command(name string, args ...string) *exec.Cmd {
-	c := exec.Command(program(name), args...)
+	c := exec.Command(program(name), args...) //nolint:gosec // that is what tests ask for
 	c.SysProcAttr = s.account
 	c.Dir = s.folder
 	c.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", "HOME=" + s.folder, "PGHOST=" + s.folder, "PGUSER=postgres"}
