@@ -140,9 +140,12 @@ func TestHTTPFaults(t *testing.T) {
 		"204":         {func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(204); return true }, "answers 204"},
 		"206":         {func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(206); return true }, "answers 206"},
 		"304 unasked": {func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(304); return true }, "sends elsewhere (304)"},
-		"a redirect":  {func(w http.ResponseWriter, r *http.Request) bool { http.Redirect(w, r, "/other", 302); return true }, "write the final address"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, "/other", http.StatusFound)
+			return true
+		}, "write the final address"},
 		"to metadata": {func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "http://169.254.169.254/", 307)
+			http.Redirect(w, r, "http://169.254.169.254/", http.StatusTemporaryRedirect)
 			return true
 		}, "not followed"},
 		"gzip": {func(w http.ResponseWriter, _ *http.Request) bool {

@@ -149,8 +149,9 @@ func (one *Certificate) look(c *x509.Certificate, now time.Time) {
 	case left < soon && left < c.NotAfter.Sub(c.NotBefore)/3:
 		one.add(ExpiresSoon, "ends on %s, in %s; renew it", day(c.NotAfter), days(left))
 	}
-	weak := false
-	if one.Key, weak = kindOf(c); weak {
+	kind, weak := kindOf(c)
+	one.Key = kind
+	if weak {
 		one.add(WeakKey, "its key, %s, can be broken; make a new one: ECDSA P-256 or RSA of 2048 bits", one.Key)
 	}
 	selfIssued := bytes.Equal(c.RawIssuer, c.RawSubject)

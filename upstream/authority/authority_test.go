@@ -105,8 +105,10 @@ func TestTwoYearsWithoutARefusal(t *testing.T) {
 	signers, leaves, successions := map[string]bool{}, map[string]bool{}, 0
 	for step := range 2 * 365 * 4 {
 		for _, node := range []*authority.Authority{a, other} {
-			if err := node.Refresh(ctx); err != nil {
-				t.Fatal(err)
+			if step%4 == 0 {
+				if err := node.Refresh(ctx); err != nil {
+					t.Fatal(err)
+				}
 			}
 			shown := client(t, node)
 			if !trusts(told, shown, c.now()) {
@@ -118,7 +120,7 @@ func TestTwoYearsWithoutARefusal(t *testing.T) {
 			signers[string(shown.Leaf.AuthorityKeyId)+shown.Leaf.Issuer.String()] = true
 			leaves[shown.Leaf.SerialNumber.String()] = true
 		}
-		if string(a.Bundle()) != string(other.Bundle()) {
+		if step%4 == 0 && string(a.Bundle()) != string(other.Bundle()) {
 			t.Fatal("nodes tell different bundles")
 		}
 		if n := count(a.Bundle()); n > 2 {
@@ -229,7 +231,7 @@ func TestCertificatesAreKeptAndRenewed(t *testing.T) {
 			t.Error("a clock that was set back shows a certificate that has not begun")
 		}
 	}
-	if a.Client("gateway") != a.Client("gateway") || a.Client("gateway") == a.Client("other") {
+	if same := a.Client("gateway"); same != a.Client("gateway") || same == a.Client("other") {
 		t.Error("clients are told apart by name")
 	}
 	if _, err := a.Client("no name").ClientCertificate(); err == nil {

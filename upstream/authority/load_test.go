@@ -85,8 +85,16 @@ func TestRotationUnderLoad(t *testing.T) {
 					}
 				})
 			}
-			for day := range 6 {
-				time.Sleep(60 * time.Millisecond)
+			for day := range 12 {
+				for range 1000 { // until this day's certificate was shown
+					mu.Lock()
+					came := len(serials) > day
+					mu.Unlock()
+					if came {
+						break
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
 				c.forward(17 * time.Hour)
 				if day == 2 {
 					if err := a.Rotate(context.Background(), 18*time.Hour); err != nil {
@@ -95,12 +103,12 @@ func TestRotationUnderLoad(t *testing.T) {
 					tell()
 				}
 			}
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 			close(stop)
 			load.Wait()
 			mu.Lock()
 			defer mu.Unlock()
-			if failed.Load() > 0 || sent.Load() < 12 || len(serials) < 5 || len(issuers) != 2 {
+			if failed.Load() > 0 || sent.Load() < 13 || len(serials) < 12 || len(issuers) != 2 {
 				t.Errorf("%d of %d requests failed; %d certificates of %d authorities were shown", failed.Load(), sent.Load(), len(serials), len(issuers))
 			}
 		})
