@@ -288,3 +288,25 @@ func TestNoKeyIsTold(t *testing.T) {
 		}
 	}
 }
+
+func TestInMemory(t *testing.T) {
+	p := authority.InMemory()
+	if _, _, err := p.Get(ctx); !errors.Is(err, authority.ErrNone) {
+		t.Error(err)
+	}
+	d := deps(nil, newClock())
+	d.Place = p
+	a, err := authority.Open(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client(t, a)
+	if err := p.Put(ctx, nil, 0); !errors.Is(err, authority.ErrConflict) {
+		t.Error(err)
+	}
+	d.Domain = "no domain"
+	d.Place = authority.InMemory()
+	if _, err := authority.Open(ctx, d); err == nil {
+		t.Error("an authority for no domain")
+	}
+}
