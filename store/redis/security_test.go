@@ -152,6 +152,7 @@ func TestTheServerIsVerified(t *testing.T) {
 			cfg := secured(t, s)
 			c.change(&cfg)
 			client := open(t, Options{Config: cfg, Resolve: value(t, "p")})
+			eventually(t, "a first attempt", func() bool { return client.conn.Load() != nil || client.first.Load() != nil })
 			_, err := client.Records().Get(t.Context(), "a")
 			if c.says == "" && !errors.Is(err, store.ErrNone) || c.says != "" && (!errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("%v; want %q", err, c.says)
