@@ -101,9 +101,17 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		micros, _ := rand.Int(rand.Reader, big.NewInt(80_000))
-		timer := time.AfterFunc(time.Duration(5_000+micros.Int64())*time.Microsecond, func() { _ = c.Process.Kill() })
-		last := -1
+		// every fourth is killed by the clock, perhaps in its first start; the others soon after a number of things done
+		kill := func(within int64) {
+			micros, _ := rand.Int(rand.Reader, big.NewInt(within))
+			time.AfterFunc(time.Duration(micros.Int64())*time.Microsecond, func() { _ = c.Process.Kill() })
+		}
+		number, _ := rand.Int(rand.Reader, big.NewInt(30))
+		until := number.Int64() + 1
+		if point%4 == 0 {
+			kill(30_000)
+		}
+		last, done := -1, int64(0)
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			word, rest, _ := strings.Cut(lines.Text(), " ")
@@ -114,9 +122,10 @@ func TestKilledAtAnyInstant(t *testing.T) {
 			if word == "record" {
 				_, _ = fmt.Sscan(rest, &last)
 			}
+			if done++; done == until {
+				kill(5_000)
+			}
 		}
-		timer.Stop()
-		_ = c.Process.Kill()
 		_ = c.Wait()
 		judge(t, h, tb, point, last)
 	}

@@ -180,15 +180,14 @@ func TestEveryByteOfTheKeyringCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s, o := &shelf{version: 1}, h.options()
+	o.Place = s
 	for i := range good {
 		for _, bit := range []byte{0x01, 0x20, 0x80} {
-			bad := bytes.Clone(good)
-			bad[i] ^= bit
-			if err := os.WriteFile(path, bad, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			_, _, err := key.Open(t.Context(), key.Config{}, h.options())
-			if !errors.Is(err, key.ErrDamaged) || !strings.Contains(err.Error(), "keyring.json") {
+			s.data = bytes.Clone(good)
+			s.data[i] ^= bit
+			_, _, err := key.Open(t.Context(), key.Config{}, o)
+			if !errors.Is(err, key.ErrDamaged) || !strings.Contains(err.Error(), "open the keyring the shelf") || s.saves != 0 {
 				t.Fatalf("byte %d ^ %02x: %v", i, bit, err)
 			}
 		}

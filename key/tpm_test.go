@@ -39,12 +39,11 @@ func startTPM(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
 	waitFor(t, func() bool {
-		conn, err := net.Dial("unix", socket+".ctrl")
+		conn, err := net.Dial("unix", socket)
 		if err == nil {
 			_ = conn.Close()
 		}
-		_, missing := os.Stat(socket)
-		return err == nil && missing == nil
+		return err == nil
 	})
 	return socket
 }
