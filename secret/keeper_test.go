@@ -257,9 +257,37 @@ func TestUnresolvedAtLoad(t *testing.T) {
 			t.Errorf("%s is followed", s.Ref)
 		}
 	}
+	asked := b.source.asked
+	b.keeper.Keep([]secret.Ref{reference(t, "vault:a/b#x")})
+	for range 3 {
+		b.clock.pass(time.Second)
+		b.keeper.Step(t.Context())
+	}
+	if b.source.asked > asked {
+		t.Error("what a refused document named is followed")
+	}
 	b.source.failing(nil)
 	b.source.put("c/d", "x", canary)
 	reads(t, b.live("vault:c/d#x"), canary)
+}
+
+// A value ends at its time by itself, though nothing follows it any more: a stuck keeper closes, it doesn't open.
+func TestAValueEndsByItself(t *testing.T) {
+	for ttl, last := range map[time.Duration]time.Duration{0: time.Hour, 9 * time.Minute: 9 * time.Minute} {
+		b := newBench(t)
+		b.source.ttl, b.source.maxTTL = ttl, time.Hour
+		b.source.put("a/b", "x", canary)
+		l := b.live("vault:a/b#x")
+		b.clock.pass(last - time.Nanosecond)
+		if _, err := l.Value(); err != nil {
+			t.Error(err)
+		}
+		b.clock.pass(time.Nanosecond)
+		reads(t, l, "")
+		if _, err := secret.Together(l); err == nil {
+			t.Error("open together (I6)")
+		}
+	}
 }
 
 // The source goes away later: the last good value serves for max_stale, then what needs it is closed, and opens again.

@@ -34,6 +34,7 @@ type records struct {
 	nth   int  // the operation that fails, 0 none
 	after bool // it fails after it was done
 	gets  map[string]int
+	hook  func() // called once, after the next head was read
 }
 
 func newRecords() *records { return &records{all: map[string]kept.Record{}, gets: map[string]int{}} }
@@ -52,6 +53,12 @@ func (r *records) Get(_ context.Context, key string) (kept.Record, error) {
 		return kept.Record{}, errDown
 	}
 	rec, ok := r.all[key]
+	if hook := r.hook; hook != nil && strings.HasSuffix(key, "/head") {
+		r.hook = nil
+		r.mu.Unlock()
+		hook()
+		r.mu.Lock()
+	}
 	if !ok {
 		return kept.Record{}, fmt.Errorf("get: %w", errNone)
 	}
@@ -227,6 +234,30 @@ func TestCompareAndSet(t *testing.T) {
 	under.Wait()
 	if _, v, err := s.Get(t.Context(), "a", 0); err != nil || v != 6 {
 		t.Errorf("version %d, %v", v, err)
+	}
+}
+
+// Somebody is faster between reading and writing: nothing of theirs is lost.
+func TestSomebodyIsFaster(t *testing.T) {
+	s, r := open(0)
+	ctx := t.Context()
+	_, _ = s.Set(ctx, "a", []byte("v1"), 0, "ann")
+	allow := func() { _ = s.MayRead(ctx, "a", []string{"listen"}) }
+	r.hook = allow
+	if _, err := s.Set(ctx, "a", []byte("v2"), 1, "bob"); !errors.Is(err, kept.ErrConflict) {
+		t.Errorf("set: %v", err)
+	}
+	r.hook = func() { _, _ = s.Set(ctx, "a", []byte("v2"), 1, "bob") }
+	if err := s.MayRead(ctx, "a", []string{"apis.shop"}); err != nil {
+		t.Errorf("may read: %v", err) // it depends on no version, and is tried again
+	}
+	r.hook = allow
+	if err := s.Remove(ctx, "a", 0, 2, "bob"); !errors.Is(err, kept.ErrConflict) {
+		t.Errorf("remove: %v", err)
+	}
+	list, _ := s.List(ctx)
+	if v, n, err := s.Get(ctx, "a", 0); err != nil || n != 2 || string(v.Reveal()) != "v2" || !slices.Equal(list[0].MayRead, []string{"listen"}) {
+		t.Errorf("version %d, %v, %v", n, err, list)
 	}
 }
 

@@ -169,7 +169,7 @@ func TestOddTrees(t *testing.T) {
 	_ = os.Symlink(outside, filepath.Join(folder, "out"))
 	_ = os.Symlink("nowhere", filepath.Join(folder, "dangling"))
 	r, err := scan.Tree(t.Context(), os.DirFS(folder), ".", scan.Options{})
-	if err != nil || len(r.Findings) != 1 || r.Findings[0].File != "a" || r.Files != 1 {
+	if err != nil || len(r.Findings) != 1 || r.Findings[0].File != "a" || r.Files != 1 || len(r.Left) != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	broken := failing{fstest.MapFS{"a": {Data: []byte("x\n" + token)}, "b": {Data: []byte(token)}}}

@@ -235,7 +235,8 @@ func TestLogins(t *testing.T) {
 		w.server.Put("secret/a", map[string]any{"x": canary})
 		l := w.live(k, "vault:secret/a#x")
 		db := w.live(k, "vault:database/creds/shop#password")
-		w.steps(k, 5*time.Hour, 20*time.Second, nil)
+		w.server.TokenMax = 6 * time.Hour
+		w.steps(k, 5*time.Hour+58*time.Minute, 20*time.Second, nil)
 		if v, err := db.Value(); err != nil || string(v.Reveal()) != "pw-of-v-shop-1" {
 			t.Errorf("the lease was lost though token and lease can be prolonged: %v", err)
 		}
