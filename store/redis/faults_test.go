@@ -279,8 +279,9 @@ func TestAServerThatStandsStill(t *testing.T) {
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	w := redistest.Sentinel(t, 3, redistest.Passwords{Servers: "servers-password", Sentinels: "sentinels-password"})
+	admit(t, "+role >servers-password", w.Master, w.Replica)
 	cfg := plain("")
-	cfg.URL, cfg.Sentinel = "redis://", store.Sentinel{Master: w.Name, Addresses: w.Addresses(), Password: ref(t, "env:SENTINELS")}
+	cfg.URL, cfg.Sentinel = "redis://gatehouse@", store.Sentinel{Master: w.Name, Addresses: w.Addresses(), Password: ref(t, "env:SENTINELS")}
 	cfg.Password = ref(t, "env:SERVERS")
 	c := open(t, Options{Config: cfg, Resolve: func(r secret.Ref) (secret.Value, error) {
 		name, _ := strings.CutPrefix(r.String(), "env:")

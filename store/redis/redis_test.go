@@ -55,29 +55,29 @@ func separate(cfg store.SharedConfig) func() store.SharedConfig {
 	}
 }
 
-func suites(t *testing.T, cfg store.SharedConfig) {
-	next := separate(cfg)
+func suites(t *testing.T, o Options) {
+	next := separate(o.Config)
 	t.Run("records", func(t *testing.T) {
 		storetest.Records(t, func(t *testing.T) (store.Records, storetest.Env) {
 			clock := storetest.NewClock()
-			return open(t, Options{Config: next(), Now: clock.Now}).Records(), clock.Env()
+			return open(t, Options{Config: next(), Resolve: o.Resolve, Now: clock.Now}).Records(), clock.Env()
 		})
 	})
 	t.Run("feed", func(t *testing.T) {
-		storetest.Feed(t, func(t *testing.T) store.Feed { return open(t, Options{Config: next()}).Feed() })
+		storetest.Feed(t, func(t *testing.T) store.Feed { return open(t, Options{Config: next(), Resolve: o.Resolve}).Feed() })
 	})
 }
 
 func TestOneServer(t *testing.T) {
 	t.Parallel()
-	suites(t, plain(redistest.Start(t, redistest.Options{}).Address))
+	suites(t, Options{Config: plain(redistest.Start(t, redistest.Options{}).Address)})
 }
 
 // rights are what a user of the server needs; the README lists them.
 var rights = []string{
 	"~gatehouse*", "resetchannels", "-@all", "+hello", "+auth", "+ping", "+select", "+client|setname", "+evalsha", "+eval",
 	"+time", "+get", "+set", "+del", "+hmget", "+hset", "+persist", "+pexpire", "+xadd", "+xtrim", "+xread", "+xrevrange",
-	"+zadd", "+zremrangebyscore", "+zcard", "+zrem",
+	"+zadd", "+zremrangebyscore", "+zcard",
 }
 
 func value(t testing.TB, text string) func(secret.Ref) (secret.Value, error) {
@@ -100,19 +100,22 @@ func secured(t testing.TB, s *redistest.Server) store.SharedConfig {
 func TestTLSAndAUserWithFewRights(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Options{TLS: true, User: "gatehouse", Password: "correct-horse", Rights: rights})
-	next := separate(secured(t, s))
-	storetest.Records(t, func(t *testing.T) (store.Records, storetest.Env) {
-		clock := storetest.NewClock()
-		return open(t, Options{Config: next(), Now: clock.Now, Resolve: value(t, "correct-horse")}).Records(), clock.Env()
-	})
-	storetest.Feed(t, func(t *testing.T) store.Feed {
-		return open(t, Options{Config: next(), Resolve: value(t, "correct-horse")}).Feed()
-	})
+	suites(t, Options{Config: secured(t, s), Resolve: value(t, "correct-horse")})
+}
+
+// admit makes the user with few rights at servers that run.
+func admit(t testing.TB, more string, servers ...*redistest.Server) {
+	t.Helper()
+	for _, s := range servers {
+		s.Do(t, append([]string{"acl", "setuser", "gatehouse", "on", ">correct-horse"}, append(rights, strings.Fields(more)...)...)...)
+	}
 }
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
+	servers := redistest.Cluster(t)
+	admit(t, "+cluster|slots", servers...)
 	cfg := plain("")
-	cfg.URL, cfg.Cluster = "redis://", redistest.Addresses(redistest.Cluster(t))
-	suites(t, cfg)
+	cfg.URL, cfg.Cluster, cfg.Password = "redis://gatehouse@", redistest.Addresses(servers), ref(t, "file:/nowhere")
+	suites(t, Options{Config: cfg, Resolve: value(t, "correct-horse")})
 }
