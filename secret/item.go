@@ -67,7 +67,7 @@ func (it *item) live(ref Ref) *Live {
 	defer it.shown.Unlock()
 	l := it.lives[ref]
 	if l == nil {
-		l = &Live{item: it, ref: ref}
+		l = &Live{item: it, ref: ref, field: ref.Field()}
 		it.lives[ref] = l
 	}
 	return l

@@ -8,8 +8,9 @@ import (
 
 // Live is a secret that is followed: a handle to whatever its value is now. Nobody keeps the value itself.
 type Live struct {
-	item *item
-	ref  Ref
+	item  *item
+	ref   Ref
+	field string
 }
 
 // snapshot is what is known of a place at one moment. It never changes; another takes its place.
@@ -42,7 +43,7 @@ func (l *Live) from(s *snapshot, now time.Time) (Value, error) {
 	if !s.until.IsZero() && !now.Before(s.until) {
 		return Value{}, fmt.Errorf("secret %s: %w", l.ref, ended(s.leased))
 	}
-	v, ok := s.fields[l.ref.Field()]
+	v, ok := s.fields[l.field]
 	if !ok || v.IsZero() {
 		return Value{}, fmt.Errorf("secret %s: %w: what lies there has no field of this name", l.ref, ErrGone)
 	}

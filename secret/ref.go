@@ -145,5 +145,8 @@ func (r Ref) Resolve() (Value, error) {
 	case "":
 		return Value{}, errors.New("no reference to a secret is given")
 	}
-	return Value{}, fmt.Errorf("secret %s is needed before %s: can be asked; here, write file:, env: or credential:", r, r.scheme)
+	return Value{}, fmt.Errorf("secret %s is needed before %s: can be asked; here, write file:, env: or credential: (%w)", r, r.scheme, ErrElsewhere)
 }
+
+// ErrElsewhere says that a secret lies where only a process that serves can ask. A check of a document takes it for good.
+var ErrElsewhere = errors.New("only a gateway that serves can ask for it")
