@@ -44,6 +44,7 @@ func openedWith(t testing.TB, o postgres.Options) *postgres.DB {
 }
 
 func TestDurable(t *testing.T) {
+	t.Parallel()
 	database, n := shared.EmptyDatabase(t), 0
 	storetest.Durable(t, func(t *testing.T) (store.Durable, storetest.Env) {
 		n++
@@ -54,7 +55,7 @@ func TestDurable(t *testing.T) {
 		return opened(t, c), storetest.Env{
 			Now:     time.Now,
 			Forward: time.Sleep, // the server keeps the time
-			Step:    300 * time.Millisecond,
+			Step:    500 * time.Millisecond,
 			Reopen:  func(t *testing.T) store.Durable { return opened(t, c) },
 		}
 	})

@@ -221,6 +221,7 @@ func TestAPasswordIsRotated(t *testing.T) {
 
 // The sessions have the bounds that the operator chose, and cannot wait longer than the node.
 func TestSettingsOfSessions(t *testing.T) {
+	t.Parallel()
 	c := shared.Database(t)
 	c.Timeouts.Call = 2 * time.Second
 	db := opened(t, c)

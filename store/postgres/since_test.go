@@ -214,6 +214,7 @@ func TestDumpOfNoServer(t *testing.T) {
 // Two nodes whose clocks are an hour apart, in either direction: the server's clock decides, so a lock of one is not taken
 // by the other early, ends in time for both, and each sees its end by its own clock.
 func TestClocksAnHourApart(t *testing.T) {
+	t.Parallel()
 	c, ctx := shared.Database(t), context.Background()
 	offset := func(d time.Duration) (func() time.Time, *postgres.DB) {
 		now := func() time.Time { return time.Now().Add(d) }
@@ -255,6 +256,7 @@ func TestClocksAnHourApart(t *testing.T) {
 
 // A node's clock that jumps, forward or back, neither ends nor keeps anything.
 func TestANodesClockJumps(t *testing.T) {
+	t.Parallel()
 	c, ctx := shared.Database(t), context.Background()
 	var jump time.Duration
 	db := openedWith(t, postgres.Options{Config: c, Now: func() time.Time { return time.Now().Add(jump) }})
@@ -285,6 +287,7 @@ func TestANodesClockJumps(t *testing.T) {
 
 // What has expired is removed in batches, by itself too; what has not stays.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	c, ctx := shared.Database(t), context.Background()
 	db := openedWith(t, postgres.Options{Config: c, Sweep: -1})
 	var all []store.Write

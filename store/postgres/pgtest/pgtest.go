@@ -89,7 +89,7 @@ func (s *Server) begin() error {
 	if err := s.certify(s.folder, s.chown); err != nil {
 		return err
 	}
-	if out, err := s.Command("initdb", "-D", s.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-A", "trust").CombinedOutput(); err != nil {
+	if out, err := s.Command("initdb", "-D", s.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1", "-A", "trust").CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	if err := s.write("data/pg_hba.conf", hba); err != nil {
