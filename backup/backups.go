@@ -245,6 +245,8 @@ type pacedSeeker struct {
 	file *os.File
 }
 
+func (p pacedSeeker) onDisk() *os.File { return p.file }
+
 func (p pacedSeeker) Seek(offset int64, whence int) (int64, error) {
 	return p.file.Seek(offset, whence)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
@@ -41,12 +42,23 @@ func childBackups(root string) (*Backups, error) {
 		return nil, err
 	}
 	cfg := Config{To: Target{directory: filepath.Join(root, "place")}, Recipients: []Recipient{to}, MaxRate: 1 << 40, Keep: Keep{Last: 4}}.Default(filepath.Join(root, "state"))
-	return New(cfg, Tools{
+	b, err := New(cfg, Tools{
 		Collect: func(context.Context) (Content, error) {
 			return Content{Maker: Maker{Installation: "inst", Node: "a"}, Revision: 7, Parts: []Part{Bytes("store.db", randomBytes(int(unit.MiB))), Bytes("keyring.json", []byte("{}"))}}, nil
 		},
 		Keys: ring{"one"}, Now: laterEachTime(), Random: rand.Reader,
 	})
+	if hours, _ := strconv.Atoi(os.Getenv("GATEHOUSE_BACKUP_HOURS")); err == nil && hours%2 == 1 {
+		b.place = copying{b.place}
+	}
+	return b, err
+}
+
+// copying is a place on another disk.
+type copying struct{ Destination }
+
+func (c copying) Put(ctx context.Context, name string, from io.ReadSeeker, size int64) error {
+	return c.Destination.Put(ctx, name, struct{ io.ReadSeeker }{from}, size)
 }
 
 // laterEachTime is a clock by which no two backups are made in one second, also not by two processes: names tell the order.

@@ -28,6 +28,9 @@ func (d Directory) Put(ctx context.Context, name string, from io.ReadSeeker, siz
 		return err
 	}
 	d.sweep()
+	if d.link(name, from, size) {
+		return syncDirectory(d.Path)
+	}
 	file, err := os.CreateTemp(d.Path, partial+"*")
 	if err != nil {
 		return fmt.Errorf("put backup: %w", err)
@@ -47,6 +50,30 @@ func (d Directory) Put(ctx context.Context, name string, from io.ReadSeeker, siz
 		return errors.Join(fmt.Errorf("put backup: %w", err), file.Close(), os.Remove(file.Name()))
 	}
 	return errors.Join(file.Close(), syncDirectory(d.Path))
+}
+
+// onDisk is a source that is a finished file, which the disk has taken.
+type onDisk interface{ onDisk() *os.File }
+
+// link gives a file that lies on the same disk a second name instead of copying it, where that can be done.
+func (d Directory) link(name string, from io.ReadSeeker, size int64) bool {
+	source, ok := from.(onDisk)
+	if !ok {
+		return false
+	}
+	info, err := source.onDisk().Stat()
+	if err != nil || info.Size() != size || syscall.Flock(int(source.onDisk().Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return false
+	}
+	next := filepath.Join(d.Path, partial+name)
+	if os.Link(source.onDisk().Name(), next) != nil {
+		return false
+	}
+	if os.Rename(next, filepath.Join(d.Path, name)) != nil {
+		_ = os.Remove(next)
+		return false
+	}
+	return true
 }
 
 // check refuses a directory that is not there: making one would put backups on the disk that a lost mount has uncovered.

@@ -39,6 +39,7 @@ func signer(keys Keys) (Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key that signs backups: %w", err)
 	}
+	defer clear(seed)
 	return ownKey(seed)
 }
 
@@ -61,6 +62,7 @@ func PublicKeys(keys Keys) ([]ed25519.PublicKey, error) {
 		if err != nil {
 			return nil, err
 		}
+		clear(seed)
 		all = append(all, o.Public())
 	}
 	return all, nil
@@ -86,6 +88,7 @@ func identities(keys Keys, hybrid bool) ([]identity, error) {
 	var all []identity
 	for _, seed := range append([][]byte{newest}, seeds...) {
 		i, err := newIdentity(seed, hybrid)
+		clear(seed)
 		if err != nil {
 			return nil, err
 		}

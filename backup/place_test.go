@@ -428,3 +428,34 @@ func TestABackupInAnObjectStore(t *testing.T) {
 		t.Errorf("%v, %v", err, r.holds(into))
 	}
 }
+
+// On the same disk a waiting backup gets a second name and is not copied.
+func TestABackupIsLinkedOnTheSameDisk(t *testing.T) {
+	d, spool := Directory{t.TempDir()}, t.TempDir()
+	path := filepath.Join(spool, "x")
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	from := pacedSeeker{pacedReader{t.Context(), file, &pace{rate: 1 << 40, now: time.Now, sleep: sleep}}, file}
+	if err := d.Put(t.Context(), "wrong", from, 6); err == nil {
+		t.Error("a file of another size was taken")
+	}
+	if err := d.Put(t.Context(), "x", from, 7); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := os.Stat(path)
+	if b, err := os.Stat(filepath.Join(d.Path, "x")); err != nil || !os.SameFile(a, b) {
+		t.Errorf("%v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(d.Path, "x")); err != nil || string(data) != "content" {
+		t.Errorf("%s, %v", data, err)
+	}
+}
