@@ -125,7 +125,11 @@ func (s *shelf) Since(ctx context.Context, prefix, mark string) (list []store.Re
 		return nil, "", err
 	}
 	defer s.mu.Unlock()
-	from, _ := strconv.ParseInt(mark, 10, 64)
+	from, err := strconv.ParseInt(mark, 10, 64)
+	if mark != "" && err != nil {
+		return nil, "", store.ErrInvalid
+	}
+	err = nil
 	last := s.writes
 	for key, at := range s.changed {
 		if r, ok := s.there(key); ok && at > from && strings.HasPrefix(key, prefix) {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -13,6 +14,10 @@ func (r *Revocations) Load(ctx context.Context) error {
 	for {
 		asked := r.tools.Now()
 		changed, next, err := r.tools.Durable.Since(ctx, revocationPrefix, r.mark)
+		if errors.Is(err, store.ErrInvalid) && r.mark != "" {
+			r.mark = "" // the store was moved to another kind; everything is read again
+			continue
+		}
 		if err != nil {
 			return err
 		}

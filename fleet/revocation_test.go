@@ -463,3 +463,15 @@ func BenchmarkRevoked(b *testing.B) {
 		}
 	})
 }
+
+// A store that was moved to another kind while it is used does not know the marks of the old one.
+func TestMarksOfAnotherStore(t *testing.T) {
+	r := NewRevocations(RevocationConfig{}, RevocationTools{Durable: newShelf(time.Now), Now: time.Now})
+	r.mark = "of another store"
+	if _, err := r.Revoke(t.Context(), Revocation{Kind: ByTime}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Load(t.Context()); err != nil || r.mark != "1" {
+		t.Error(err, r.mark)
+	}
+}
