@@ -1,11 +1,14 @@
 package key_test
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/key"
@@ -140,18 +143,15 @@ func FuzzKeyring(f *testing.F) {
 	f.Add([]byte(`{"format":1,"installation":"a","generation":1,"root":{"kind":"key","data":"AA=="},"purposes":[{"purpose":"a","keys":[{"version":1,"created":"2026-01-01T00:00:00Z","key":"AA=="}]}],"mac":"","sum":""}`))
 	f.Add([]byte("null\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &shelf{data: data, version: 1}
-		if data == nil {
-			return
-		}
-		h := newHouse(t)
-		o := h.options()
-		o.Place = s
-		if _, _, err := key.Open(t.Context(), key.Config{}, o); err == nil {
-			t.Error("it opens")
-		}
-		if s.saves != 0 || len(rootKeys(t, h)) != 0 {
-			t.Error("something was made")
+		for _, form := range [][]byte{data, key.Resum(data)} {
+			if form == nil {
+				continue
+			}
+			s := &shelf{data: form, version: 1}
+			o := key.Options{Place: s, Exists: func(context.Context) (bool, error) { return false, nil }, Purposes: purposes, ConfigDir: "/nowhere", Now: time.Now, Rand: rand.Reader}
+			if _, _, err := key.Open(t.Context(), key.Config{}, o); err == nil || s.saves != 0 {
+				t.Errorf("it opens, or something was made: %v", err)
+			}
 		}
 	})
 }
@@ -162,6 +162,21 @@ func FuzzShare(f *testing.F) {
 	f.Add(key.ShareText())
 	f.Add("ghs1-")
 	f.Fuzz(func(t *testing.T, text string) { key.CheckShareForm(t, text) })
+}
+
+// Options without a place, or without an answer to whether a store exists, make nothing.
+func TestOptionsAreNeeded(t *testing.T) {
+	full := newHouse(t).options()
+	for name, lack := range map[string]func(o *key.Options){
+		"place": func(o *key.Options) { o.Place = nil }, "exists": func(o *key.Options) { o.Exists = nil }, "now": func(o *key.Options) { o.Now = nil }, "rand": func(o *key.Options) { o.Rand = nil },
+		"a purpose's name": func(o *key.Options) { o.Purposes = []string{"Not A Name"} },
+	} {
+		o := full
+		lack(&o)
+		if r, _, err := key.Open(t.Context(), key.Config{}, o); err == nil || r != nil {
+			t.Errorf("opened without %s", name)
+		}
+	}
 }
 
 // The status says nothing that opens anything.

@@ -44,6 +44,9 @@ func Open(ctx context.Context, cfg Config, o Options) (*Ring, *FirstStart, error
 	if err := cfg.Check(); err != nil {
 		return nil, nil, err
 	}
+	if o.Place == nil || o.Exists == nil || o.Now == nil || o.Rand == nil {
+		return nil, nil, errors.New("key: Options need Place, Exists, Now and Rand")
+	}
 	for _, name := range o.Purposes {
 		if !validName(name) {
 			return nil, nil, fmt.Errorf("%q is no name of a purpose", name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -232,5 +233,68 @@ func TestFirstStartsAtOnce(t *testing.T) {
 	keys, _ := filepath.Glob(filepath.Join(h.configDir, "*"))
 	if winners != 1 || len(keys) != 1 {
 		t.Errorf("%d were first, root keys: %v", winners, keys)
+	}
+}
+
+// Whoever changes the keyring on purpose can make its checksum right, but does not have the ring key.
+func TestAForgedKeyringIsRefused(t *testing.T) {
+	h := newHouse(t)
+	r, _ := h.open(t, key.Config{})
+	for _, purpose := range []string{"store", "file"} { // two versions each
+		if _, err := r.Begin(t.Context(), purpose); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, err := os.ReadFile(h.place().Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, o := &shelf{version: 1, data: key.Resum(good)}, h.options()
+	o.Place = s
+	if _, _, err := key.Open(t.Context(), key.Config{}, o); err != nil {
+		t.Fatalf("the right one: %v", err)
+	}
+	forge := func(change func(m map[string]any)) []byte {
+		var m map[string]any
+		if err := json.Unmarshal(good, &m); err != nil {
+			t.Fatal(err)
+		}
+		change(m)
+		data, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key.Resum(data)
+	}
+	keys := func(m map[string]any, i int) []any { return m["purposes"].([]any)[i].(map[string]any)["keys"].([]any) }
+	for name, data := range map[string][]byte{
+		"older generation":  forge(func(m map[string]any) { m["generation"] = 1 }),
+		"newer generation":  forge(func(m map[string]any) { m["generation"] = 100 }),
+		"a version removed": forge(func(m map[string]any) { p := m["purposes"].([]any)[2].(map[string]any); p["keys"] = keys(m, 2)[:1] }),
+		"a purpose removed": forge(func(m map[string]any) { m["purposes"] = m["purposes"].([]any)[:2] }),
+		"keys exchanged": forge(func(m map[string]any) {
+			a, b := keys(m, 1)[0].(map[string]any), keys(m, 2)[0].(map[string]any)
+			a["key"], b["key"] = b["key"], a["key"]
+		}),
+		"versions exchanged": forge(func(m map[string]any) {
+			a, b := keys(m, 2)[0].(map[string]any), keys(m, 2)[1].(map[string]any)
+			a["key"], b["key"] = b["key"], a["key"]
+		}),
+		"a time": forge(func(m map[string]any) { keys(m, 0)[0].(map[string]any)["created"] = "2020-01-01T00:00:00Z" }),
+		"no MAC": forge(func(m map[string]any) { m["mac"] = nil }),
+	} {
+		s.data = data
+		if _, _, err := key.Open(t.Context(), key.Config{}, o); !errors.Is(err, key.ErrDamaged) || s.saves != 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, data := range map[string][]byte{ // the root cannot open what was bound to something else
+		"another installation": forge(func(m map[string]any) { m["installation"] = "other" }),
+		"root's parameters":    forge(func(m map[string]any) { m["root"].(map[string]any)["parameters"] = map[string]any{"a": "b"} }),
+	} {
+		s.data = data
+		if _, _, err := key.Open(t.Context(), key.Config{}, o); !errors.Is(err, key.ErrLost) && !errors.Is(err, key.ErrWrong) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package keytest
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -48,11 +47,6 @@ func Place(t *testing.T, open func() key.Place) {
 	data[0] = 'X'
 	if again, _, _ := p.Load(ctx); string(again) != "second" {
 		t.Error("what is given out is not the caller's own copy")
-	}
-	ended, cancel := context.WithCancel(ctx)
-	cancel()
-	if _, err := p.Save(ended, []byte("third"), second); err == nil {
-		second = 0 // allowed: it was quick enough
 	}
 	oneWins(t, open)
 }
@@ -111,17 +105,13 @@ func Root(t *testing.T, open func() key.Root, other func() key.Root) {
 	if got, err := open().Unwrap(ctx, e, []byte("elsewhere")); err == nil || got != nil {
 		t.Error("it opens at another place (K8)")
 	}
-	for i := range e.Data {
+	step := max(1, len(e.Data)/16) // some roots take their time
+	for i := 0; i < len(e.Data); i += step {
 		flipped := e
 		flipped.Data = bytes.Clone(e.Data)
 		flipped.Data[i] ^= 1
-		if i%7 == 0 || len(e.Data) < 80 {
-			if got, err := open().Unwrap(ctx, flipped, aad); err == nil || got != nil {
-				t.Errorf("it opens with byte %d changed", i)
-			}
-		}
-		if len(e.Data) >= 80 && i > 64 {
-			break
+		if got, err := open().Unwrap(ctx, flipped, aad); err == nil || got != nil {
+			t.Errorf("it opens with byte %d changed", i)
 		}
 	}
 	foreign := e
