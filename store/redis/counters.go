@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 
 // beating is how often a node says that it counts here, and forgetting when one that doesn't is no longer counted.
 const (
-	beating    = 2 * time.Second
+	beating    = time.Second
 	forgetting = 10 * time.Second
 )
 
@@ -32,10 +31,9 @@ return redis.call('ZCARD', KEYS[1])`
 // plain counters, a throttled.GCRAStoreCtx, they are this node's own.
 type Counters struct {
 	single
-	mu      sync.Mutex
-	debts   []debt
-	due     chan struct{}
+	ledger  ledger
 	ask     asking
+	patient time.Duration // how long a request waits for the server before this node decides alone
 	circuit *circuit
 	known   func() int // nodes, or 0
 	others  atomic.Int64
@@ -59,7 +57,7 @@ func (c *Client) NewCounters(limit int, now func() time.Time) *Counters {
 }
 
 func newCounters(limit int, now func() time.Time, ask asking, end context.Context) *Counters {
-	return &Counters{single: single{table: newTable(limit, now)}, due: make(chan struct{}, 1), ask: ask, end: end}
+	return &Counters{single: single{table: newTable(limit, now)}, ledger: ledger{due: make(chan struct{}, 1)}, ask: ask, patient: patient, end: end}
 }
 
 // nodes is how many share the limits, as last known.
@@ -119,7 +117,7 @@ func (c *Counters) probe(ctx context.Context) error {
 	}
 	var err error
 	for range 3 {
-		fast, cancel := context.WithTimeout(ctx, patient)
+		fast, cancel := context.WithTimeout(ctx, c.patient)
 		err = c.sayHere(fast)
 		cancel()
 		if err == nil {

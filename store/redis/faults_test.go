@@ -86,7 +86,7 @@ func TestRatesOverABadNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := between(t, redistest.Start(t, redistest.Options{}).Address)
-			c := open(t, Options{Config: plain(p.Listen), Nodes: func() int { return 4 }}).NewCounters(1000, time.Now)
+			c := open(t, Options{Config: hurried(p.Listen), Nodes: func() int { return 4 }}).NewCounters(1000, time.Now)
 			l := limit(t, c, 40, 40)
 			if since, _ := c.Degraded(); !take(t, l, "k", 1) || !since.IsZero() {
 				t.Fatal("not well at first")
@@ -119,7 +119,7 @@ func TestRatesOverABadNetwork(t *testing.T) {
 func TestFlapping(t *testing.T) {
 	t.Parallel()
 	p := between(t, redistest.Start(t, redistest.Options{}).Address)
-	c := open(t, Options{Config: plain(p.Listen), Nodes: func() int { return 2 }}).NewCounters(1000, time.Now)
+	c := open(t, Options{Config: hurried(p.Listen), Nodes: func() int { return 2 }}).NewCounters(1000, time.Now)
 	l := limit(t, c, 100, 50)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -157,7 +157,7 @@ func TestRecordsAndFeedsOverABadNetwork(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			p := between(t, redistest.Start(t, redistest.Options{}).Address)
-			c := open(t, Options{Config: plain(p.Listen)})
+			c := open(t, Options{Config: hurried(p.Listen)})
 			records, feed := c.Records(), c.Feed()
 			if _, err := records.Write(t.Context(), store.Write{Key: "a/b", Value: []byte("x")}); err != nil {
 				t.Fatal(err)
@@ -170,11 +170,13 @@ func TestRecordsAndFeedsOverABadNetwork(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			toxic(t, p, kind, `"timeout":0`)
 			began := time.Now()
-			if _, err := records.Get(t.Context(), "a/b"); !errors.Is(err, store.ErrUnavailable) {
-				t.Errorf("get: %v", err)
+			for range often {
+				if _, err := records.Get(t.Context(), "a/b"); !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("get: %v", err)
+				}
 			}
-			if took := time.Since(began); took > 500*time.Millisecond+slack {
-				t.Errorf("get took %v", took)
+			if took := time.Since(began); took > often*500*time.Millisecond+slack {
+				t.Errorf("gets took %v", took)
 			}
 			began = time.Now()
 			if _, err := records.Write(t.Context(), store.Write{Key: "a/c", Value: []byte("x")}); !errors.Is(err, store.ErrUnavailable) {
@@ -211,7 +213,7 @@ func TestAwayAtStart(t *testing.T) {
 		t.Parallel()
 		s := redistest.Start(t, redistest.Options{})
 		s.Kill()
-		c := away(t, plain(s.Address))
+		c := away(t, hurried(s.Address))
 		n := c.NewCounters(100, time.Now)
 		if l := limit(t, n, 10, 10); !take(t, l, "k", 10) || take(t, l, "k", 1) {
 			t.Error("alone it should be ten")
@@ -227,7 +229,7 @@ func TestAwayAtStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = l.Close() }()
-		away(t, plain(l.Addr().String()))
+		away(t, hurried(l.Addr().String()))
 	})
 }
 
@@ -258,7 +260,7 @@ func away(t *testing.T, cfg store.SharedConfig) *Client {
 func TestAServerThatStandsStill(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Options{})
-	c := open(t, Options{Config: plain(s.Address), Nodes: func() int { return 2 }})
+	c := open(t, Options{Config: hurried(s.Address), Nodes: func() int { return 2 }})
 	n := c.NewCounters(100, time.Now)
 	l := limit(t, n, 10, 10)
 	take(t, l, "k", 1)
@@ -280,7 +282,7 @@ func TestFailover(t *testing.T) {
 	t.Parallel()
 	w := redistest.Sentinel(t, 3, redistest.Passwords{Servers: "servers-password", Sentinels: "sentinels-password"})
 	admit(t, "+role >servers-password", w.Master, w.Replica)
-	cfg := plain("")
+	cfg := hurried("")
 	cfg.URL, cfg.Sentinel = "redis://gatehouse@", store.Sentinel{Master: w.Name, Addresses: w.Addresses(), Password: ref(t, "env:SENTINELS")}
 	cfg.Password = ref(t, "env:SERVERS")
 	c := open(t, Options{Config: cfg, Resolve: func(r secret.Ref) (secret.Value, error) {
@@ -326,7 +328,7 @@ func TestFailover(t *testing.T) {
 func TestAClusterLosesAMaster(t *testing.T) {
 	t.Parallel()
 	servers := redistest.Cluster(t)
-	cfg := plain("")
+	cfg := hurried("")
 	cfg.URL, cfg.Cluster = "redis://", redistest.Addresses(servers)
 	c := open(t, Options{Config: cfg, Nodes: func() int { return 2 }})
 	l := limit(t, c.NewCounters(1000, time.Now), 10, 10)

@@ -209,6 +209,7 @@ func TestThreeNodesOverAServer(t *testing.T) {
 	var shared []throttled.RateLimiterCtx
 	for i := range 3 {
 		n := open(t, Options{Config: cfg, Node: fmt.Sprint(i)}).NewCounters(1000, time.Now)
+		n.patient = 5 * time.Second // whatever else runs on this machine
 		l, err := n.Limiter(500, time.Second, 1000)
 		if err != nil {
 			t.Fatal(err)
@@ -399,4 +400,42 @@ func used(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Nodes that lose the server by turns, each for a fifth of a second: what they admit alone is told afterwards, so that over the
+// whole time they admit hardly more than one node, whatever comes.
+func TestWhatIsAdmittedAloneIsCounted(t *testing.T) {
+	t.Parallel()
+	for _, quota := range []struct{ count, burst int }{{50, 200}, {20, 100}, {600, 3000}, {10, 10}} {
+		clock := newManual()
+		nodes, _ := simulated(t, 3, clock)
+		var shared []throttled.RateLimiterCtx
+		for _, n := range nodes {
+			l, _ := n.Limiter(quota.count, time.Second, quota.burst)
+			shared = append(shared, l)
+		}
+		admitted := 0
+		for step := range 3000 { // of ten milliseconds
+			clock.forward(10 * time.Millisecond)
+			for i, n := range nodes {
+				n.circuit.open.Store(step/20%4 == i)
+				if step%2 == 0 && !n.circuit.open.Load() {
+					n.settle()
+				}
+			}
+			for _, l := range shared {
+				for range 2 + quota.count/30 {
+					if take(t, l, "k", 1) {
+						admitted++
+					}
+				}
+			}
+		}
+		want := float64(quota.burst + 30*quota.count)
+		if off := float64(admitted)/want - 1; off > 0.05 || off < -0.25 {
+			t.Errorf("%+v: %d admitted in 30 s, want about %.0f: %+.1f %%", quota, admitted, want, 100*off)
+		} else {
+			t.Logf("%+v: %+.1f %%", quota, 100*off)
+		}
+	}
 }

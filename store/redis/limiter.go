@@ -95,7 +95,7 @@ func (l *limiter) RateLimitCtx(ctx context.Context, key string, cost int) (bool,
 		waited = f
 		s.mu.Unlock()
 		if late == nil {
-			late = time.After(patient)
+			late = time.After(c.patient)
 		}
 		select {
 		case <-f.done:
@@ -128,7 +128,7 @@ func (l *limiter) decide(e *entry, now int64, cost int, asked bool) (limited, kn
 	case int(e.owed)+cost > l.lease():
 		return false, false
 	}
-	if e.owed <= 0 {
+	if e.owed <= 0 && e.lone == 0 {
 		e.since = now
 	}
 	e.owed += int32(cost)
@@ -161,7 +161,7 @@ func (l *limiter) ask(s *shard, h uint64, key string, now int64, cost int, waite
 		q.want += waited.wanted
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(l.counters.end, patient)
+		ctx, cancel := context.WithTimeout(l.counters.end, l.counters.patient)
 		a := l.counters.ask(ctx, []string{key}, []question{q})[0]
 		cancel()
 		l.land(s, h, f, q, a)
@@ -172,14 +172,14 @@ func (l *limiter) ask(s *shard, h uint64, key string, now int64, cost int, waite
 // question begins a flight that settles what is owed. The shard is locked.
 func (l *limiter) question(s *shard, h uint64, now int64) (question, *flight) {
 	e := s.keys[h]
-	q := question{interval: l.interval, tolerance: l.tolerance, spent: int(e.owed)}
-	if e.owed > 0 {
+	q := question{interval: l.interval, tolerance: l.tolerance, spent: int(e.owed + e.lone)}
+	if e.owed > 0 || e.lone > 0 {
 		q.age = time.Duration(max(0, now-e.since))
 	}
 	if e.alone {
 		q.floor = time.Duration(max(0, e.at-now))
 	}
-	f := &flight{done: make(chan struct{}), spent: e.owed, alone: e.alone}
+	f := &flight{done: make(chan struct{}), owed: e.owed, lone: e.lone, alone: e.alone}
 	s.flights[h] = f
 	return q, f
 }
@@ -194,11 +194,12 @@ func (l *limiter) land(s *shard, h uint64, f *flight, q question, a answer) {
 	delete(s.flights, h)
 	e, there := s.keys[h]
 	if !there {
-		e.owed = f.spent
+		e.owed, e.lone = f.owed, f.lone
 	}
 	if a.err == nil && (!e.alone || f.alone) {
 		e.at, e.told, e.alone = now+int64(a.ahead), now, false
-		e.owed -= f.spent + int32(a.granted)
+		e.owed -= f.owed + int32(a.granted)
+		e.lone -= f.lone
 		e.since = now
 		if a.granted < q.need {
 			pause := min(emptyFor, l.tolerance/10)
@@ -236,6 +237,28 @@ func (l *limiter) alone(ctx context.Context, key string, cost int) (bool, thrott
 		engine = wide
 	}
 	limited, r, err := engine.RateLimitCtx(ctx, key, cost*nodes)
+	if !limited && err == nil && cost > 0 {
+		l.remember(key, cost)
+	}
 	r.Limit, r.Remaining = l.burst, min(l.burst, r.Remaining)/nodes
 	return limited, r, err
+}
+
+// remember keeps what was admitted alone, for the server to be told.
+func (l *limiter) remember(key string, cost int) {
+	c := l.counters
+	s, h := c.table.at(key)
+	s.mu.Lock()
+	e := s.keys[h]
+	if e.lone == 0 && e.owed <= 0 {
+		e.since = c.now().UnixNano()
+	}
+	e.lone += int32(cost)
+	queued := e.queued
+	e.queued = true
+	c.table.put(s, h, e)
+	s.mu.Unlock()
+	if !queued {
+		c.later(l, key)
+	}
 }

@@ -133,11 +133,11 @@ func (c *Client) call(ctx context.Context, doing string, do func(context.Context
 	case <-bounded.Done():
 		err = bounded.Err()
 	}
+	if _, answered := valkey.IsValkeyErr(err); err == nil || !answered && ctx.Err() == nil {
+		c.records.told(err)
+	}
 	if err == nil {
 		return nil
-	}
-	if _, answered := valkey.IsValkeyErr(err); !answered && ctx.Err() == nil {
-		c.records.failed(err)
 	}
 	return c.failure(doing, err)
 }

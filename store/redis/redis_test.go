@@ -15,7 +15,14 @@ import (
 
 // plain is the configuration for a server without TLS.
 func plain(address string) store.SharedConfig {
-	return store.SharedConfig{URL: "redis://" + address, Insecure: gate.Risk{AcceptRisk: "a test"}, Timeouts: store.Timeouts{Connect: time.Second, Call: 500 * time.Millisecond}}
+	return store.SharedConfig{URL: "redis://" + address, Insecure: gate.Risk{AcceptRisk: "a test"}, Timeouts: store.Timeouts{Call: 5 * time.Second}}
+}
+
+// hurried is the same for tests that wait for its timeouts.
+func hurried(address string) store.SharedConfig {
+	c := plain(address)
+	c.Timeouts = store.Timeouts{Connect: time.Second, Call: 500 * time.Millisecond}
+	return c
 }
 
 // quiet logs into the test, where it can be seen when the test fails.
@@ -94,7 +101,7 @@ func ref(t testing.TB, text string) (r secret.Ref) {
 
 // secured is the configuration for a server with TLS and a user.
 func secured(t testing.TB, s *redistest.Server) store.SharedConfig {
-	return store.SharedConfig{URL: "rediss://gatehouse@" + s.Address, Password: ref(t, "file:/nowhere"), TLS: store.TLS{CA: s.CAFile}, Timeouts: store.Timeouts{Connect: 500 * time.Millisecond, Call: 2 * time.Second}}
+	return store.SharedConfig{URL: "rediss://gatehouse@" + s.Address, Password: ref(t, "file:/nowhere"), TLS: store.TLS{CA: s.CAFile}, Timeouts: store.Timeouts{Connect: time.Second, Call: 5 * time.Second}}
 }
 
 func TestTLSAndAUserWithFewRights(t *testing.T) {

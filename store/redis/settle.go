@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -17,15 +18,22 @@ type debt struct {
 	key   string
 }
 
+// ledger is what must be settled.
+type ledger struct {
+	mu    sync.Mutex
+	debts []debt
+	due   chan struct{} // rings when there is a first one
+}
+
 // later notes that a counter must be settled.
 func (c *Counters) later(l *limiter, key string) {
-	c.mu.Lock()
-	c.debts = append(c.debts, debt{l, key})
-	first := len(c.debts) == 1
-	c.mu.Unlock()
+	c.ledger.mu.Lock()
+	c.ledger.debts = append(c.ledger.debts, debt{l, key})
+	first := len(c.ledger.debts) == 1
+	c.ledger.mu.Unlock()
 	if first {
 		select {
-		case c.due <- struct{}{}:
+		case c.ledger.due <- struct{}{}:
 		default:
 		}
 	}
@@ -37,12 +45,14 @@ func (c *Counters) keepSettling() {
 		select {
 		case <-c.end.Done():
 			return
-		case <-c.due:
+		case <-c.ledger.due:
 		}
-		select {
-		case <-c.end.Done():
-			return
-		case <-time.After(settling):
+		for wait := true; wait; wait = c.circuit.open.Load() {
+			select {
+			case <-c.end.Done():
+				return
+			case <-time.After(settling):
+			}
 		}
 		c.settle()
 	}
@@ -50,10 +60,10 @@ func (c *Counters) keepSettling() {
 
 // settle tells the server what was spent. What it doesn't hear is still owed.
 func (c *Counters) settle() {
-	c.mu.Lock()
-	all := c.debts
-	c.debts = nil
-	c.mu.Unlock()
+	c.ledger.mu.Lock()
+	all := c.ledger.debts
+	c.ledger.debts = nil
+	c.ledger.mu.Unlock()
 	for len(all) > 0 {
 		n := min(together, len(all))
 		c.settleSome(all[:n])
@@ -72,19 +82,18 @@ func (c *Counters) settleSome(debts []debt) {
 		asked     []journey
 		keys      []string
 		questions []question
-		away      = c.circuit.open.Load()
 		now       = c.now().UnixNano()
 	)
 	for _, d := range debts {
 		s, h := c.table.at(d.key)
 		s.mu.Lock()
 		e, there := s.keys[h]
-		busy := there && !away && s.flights[h] != nil
+		busy := there && s.flights[h] != nil
 		if there && !busy {
 			e.queued = false
 			s.keys[h] = e
 		}
-		if there && !busy && !away {
+		if there && !busy {
 			q, f := d.limit.question(s, h, now)
 			asked, keys, questions = append(asked, journey{d, s, h, f}), append(keys, d.key), append(questions, q)
 		}

@@ -29,8 +29,9 @@ type shard struct {
 type entry struct {
 	at     int64 // when the counter will be empty again, as the server said, or as this node counted alone
 	told   int64 // when the server last answered; 0: never
-	since  int64 // when the first of owed was spent
+	since  int64 // when the first of owed and lone was spent
 	owed   int32 // spent and not settled; less than 0: granted and not spent
+	lone   int32 // admitted without the server, which has not been told; at has it already
 	queued bool  // it will be settled
 	alone  bool  // at was counted on without the server
 }
@@ -47,8 +48,9 @@ func (e entry) full(interval time.Duration) int64 {
 // flight is one question on its way. Whoever needs its answer waits for it.
 type flight struct {
 	done   chan struct{}
-	wanted int // by those who wait, until they have woken; guarded by the shard
-	spent  int32
+	wanted int   // by those who wait, until they have woken; guarded by the shard
+	owed   int32 // of the entry, and told with the question
+	lone   int32
 	alone  bool // and so was the entry when it started
 }
 
@@ -118,8 +120,14 @@ func (t single) SetIfNotExistsWithTTL(_ context.Context, key string, value int64
 	if e.full(t.interval) >= now {
 		return false, nil
 	}
-	t.put(s, h, entry{at: value, told: e.told, queued: e.queued, alone: true})
+	t.put(s, h, e.counted(value))
 	return true, nil
+}
+
+// counted is the entry once this node has counted on it alone. What it owed is in the number.
+func (e entry) counted(value int64) entry {
+	e.at, e.lone, e.owed, e.alone = value, e.lone+max(0, e.owed), 0, true
+	return e
 }
 
 // CompareAndSwapWithTTL changes the key's number if it still is the old one.
@@ -132,7 +140,7 @@ func (t single) CompareAndSwapWithTTL(_ context.Context, key string, old, value 
 		return false, nil
 	}
 	if value != old {
-		t.put(s, h, entry{at: value, told: e.told, queued: e.queued, alone: true})
+		t.put(s, h, e.counted(value))
 	}
 	return true, nil
 }
