@@ -137,20 +137,24 @@ func (d *DB) unlock() error {
 		return err
 	}
 	key, previous := d.opt.Key()
-	for i, v := range append([]secret.Value{key}, previous...) {
-		raw, err := checkKey(v)
-		if err != nil {
-			return fmt.Errorf("open store %s: key %d: %w", d.path, i+1, err)
-		}
-		if d.opt.plain || opens(d.path, raw) {
-			d.cipher.hold(current, raw)
-			if i > 0 {
-				d.opt.Log.Warn("the store is still under an earlier key; change its key again", "path", d.path, "key", i+1)
+	keys := append([]secret.Value{key}, previous...)
+	for attempt := range 3 { // another process may be writing the first block at this moment
+		for i, v := range keys {
+			raw, err := checkKey(v)
+			if err != nil {
+				return fmt.Errorf("open store %s: key %d: %w", d.path, i+1, err)
 			}
-			return nil
+			if d.opt.plain || opens(d.path, raw) {
+				d.cipher.hold(current, raw)
+				if i > 0 {
+					d.opt.Log.Warn("the store is still under an earlier key; change its key again", "path", d.path, "key", i+1)
+				}
+				return nil
+			}
 		}
+		time.Sleep(time.Duration(5*(1+attempt)) * time.Millisecond)
 	}
-	return fmt.Errorf("open store %s: %w: none of the %d given opens it; give the key that it was made with, or restore a backup if the file was overwritten; it was not changed", d.path, ErrKey, 1+len(previous))
+	return fmt.Errorf("open store %s: %w: none of the %d given opens it; give the key that it was made with, or restore a backup if the file was overwritten; it was not changed", d.path, ErrKey, len(keys))
 }
 
 // sound tells what is wrong with a file before any key is tried.

@@ -103,7 +103,8 @@ func (d *DB) yielding(ctx context.Context) (context.Context, func()) {
 
 // yield closes all connections until the other has finished.
 func (d *DB) yield(tick *time.Ticker) {
-	if d.fault.Load() == nil && !d.locks.wanted() {
+	before := d.fault.Load()
+	if before == nil && !d.locks.wanted() {
 		return
 	}
 	d.drop()
@@ -116,7 +117,7 @@ func (d *DB) yield(tick *time.Ticker) {
 		case <-tick.C:
 		}
 	}
-	if err := d.again(); err != nil {
+	if err := d.again(); err != nil && before == nil {
 		d.opt.Log.Error("the store cannot be opened again", "error", err.Error())
 	}
 	d.fill()
