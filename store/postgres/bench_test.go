@@ -28,6 +28,7 @@ func BenchmarkWriteTogether(b *testing.B) {
 	db := opened(b, pgtest.Start(b, "fsync=on").Database(b))
 	value := make([]byte, 200)
 	b.SetParallelism(8)
+	b.ResetTimer()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
 			if _, err := db.Write(context.Background(), store.Write{Key: fmt.Sprintf("k/%p", p), Value: value, Version: store.Any}); err != nil {
