@@ -97,7 +97,7 @@ func launch(t testing.TB, o Options, port int, extra []string) *Server {
 
 func (s *Server) run(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command(program(t, "redis-server", "redis-server"), s.args...)
+	cmd := exec.Command(program(t, "redis-server", "redis-server"), s.args...) //nolint:gosec // a test starts what it wrote itself
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -193,7 +193,7 @@ func (s *Server) try(args ...string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "redis-cli", append(all, args...)...)
+	cmd := exec.CommandContext(ctx, "redis-cli", append(all, args...)...) //nolint:gosec // as a test asks
 	cmd.Env = os.Environ()
 	if s.opts.Password != "" {
 		cmd.Env = append(cmd.Env, "REDISCLI_AUTH="+s.opts.Password)

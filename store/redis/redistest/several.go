@@ -80,7 +80,7 @@ func Cluster(t testing.TB) []*Server {
 		all = append(all, s)
 	}
 	args := append([]string{"--cluster", "create"}, addresses(all)...)
-	if out, err := exec.Command(cli, append(args, "--cluster-yes")...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(cli, append(args, "--cluster-yes")...).CombinedOutput(); err != nil { //nolint:gosec // as a test asks
 		t.Fatalf("create the cluster: %v: %s", err, out)
 	}
 	for _, s := range all {
