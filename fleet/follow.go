@@ -12,7 +12,7 @@ import (
 // Load reads every revocation from the store. Until it has succeeded once, Revoked errs.
 func (r *Revocations) Load(ctx context.Context) error {
 	for {
-		asked := r.tools.Now()
+		asked := r.tools.Steady()
 		changed, next, err := r.tools.Durable.Since(ctx, revocationPrefix, r.mark)
 		if errors.Is(err, store.ErrInvalid) && r.mark != "" {
 			r.mark = "" // the store was moved to another kind; everything is read again
@@ -129,7 +129,7 @@ func (r *Revocations) heard(messages [][]byte) {
 		}
 	}
 	r.learn(all)
-	now := r.tools.Now().UnixNano()
+	now := r.tools.Steady().UnixNano()
 	if last := r.contact.Load(); now > last && now-last <= int64(min(r.cfg.MaxLag, feedMemory)) {
 		r.contact.CompareAndSwap(last, now)
 	}
@@ -165,7 +165,7 @@ func (r *Revocations) Status() RevocationStatus {
 	r.pending.Unlock()
 	s := RevocationStatus{Held: r.near.held.Load(), Lag: -1, Stale: r.stale(), Pending: pending, Unread: r.unread.Load()}
 	if c := r.contact.Load(); c != 0 {
-		s.Lag = max(0, time.Duration(r.tools.Now().UnixNano()-c).Seconds())
+		s.Lag = max(0, time.Duration(r.tools.Steady().UnixNano()-c).Seconds())
 	}
 	return s
 }

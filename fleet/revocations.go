@@ -33,7 +33,8 @@ type RevocationTools struct {
 	Sealer  store.Sealer  // of messages on the feed; nil: they travel as they are
 	Digest  []byte        // secret of the digests in keys; nil: they can be guessed by trying names
 	Now     func() time.Time
-	Log     *slog.Logger // nil: nothing is said
+	Steady  func() time.Time // a clock that nobody sets, for how long nothing was heard; nil: Now
+	Log     *slog.Logger     // nil: nothing is said
 }
 
 // Revocations are the tokens that were called back: kept durably, told to every node, and looked up by every request
@@ -42,7 +43,7 @@ type Revocations struct {
 	cfg     RevocationConfig
 	tools   RevocationTools
 	near    *near
-	contact atomic.Int64 // when this node last heard, nanoseconds since 1970; 0: never
+	contact atomic.Int64 // when this node last heard, by the steady clock, in nanoseconds; 0: never
 	unread  atomic.Int64 // records that this program could not read
 	mark    string       // of Durable.Since; Load and follow are the only ones to use it
 	watches watches
@@ -59,6 +60,9 @@ type pending struct {
 func NewRevocations(cfg RevocationConfig, tools RevocationTools) *Revocations {
 	if tools.Log == nil {
 		tools.Log = slog.New(slog.DiscardHandler)
+	}
+	if tools.Steady == nil {
+		tools.Steady = tools.Now
 	}
 	return &Revocations{cfg: cfg.withDefaults(), tools: tools, near: newNear(), pending: pending{all: map[string]Revocation{}}}
 }
@@ -84,7 +88,7 @@ func (r *Revocations) bound() int { return r.cfg.Most + r.cfg.Most/4 }
 // stale judges by the time since the last contact. A contact in the future means that the clock was set back: then the
 // next poll, a moment later, decides.
 func (r *Revocations) stale() bool {
-	age := r.tools.Now().UnixNano() - r.contact.Load()
+	age := r.tools.Steady().UnixNano() - r.contact.Load()
 	return age > int64(r.cfg.MaxLag) || age < -int64(time.Second)
 }
 

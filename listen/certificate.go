@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
 // CertInfo is one certificate that clients can be shown, for the inventory and its metrics.
@@ -85,11 +86,14 @@ type loaded struct {
 
 // loadFiles reads every certificate and checks that it can be used. One mistake spoils them all (I5): a certificate that
 // is left out would show clients another, or none.
-func loadFiles(configured []CertificateFiles) (*files, mistake.List) {
-	f := &files{exact: map[string][]*tls.Certificate{}, wildcard: map[string][]*tls.Certificate{}, stamps: stampsOf(configured)}
+func loadFiles(configured []CertificateFiles, resolve Resolve) (*files, mistake.List) {
+	f := &files{exact: map[string][]*tls.Certificate{}, wildcard: map[string][]*tls.Certificate{}, stamps: stampsOf(configured, resolve)}
 	var list mistake.List
 	for i, c := range configured {
-		cert, err := loadPair(c)
+		cert, err := loadPair(c, resolve)
+		if errors.Is(err, secret.ErrElsewhere) {
+			continue
+		}
 		if err != nil {
 			list.Under(fmt.Sprintf("certificates[%d]", i), err)
 			continue
@@ -107,7 +111,7 @@ func loadFiles(configured []CertificateFiles) (*files, mistake.List) {
 	return f, list
 }
 
-func loadPair(c CertificateFiles) (*tls.Certificate, error) {
+func loadPair(c CertificateFiles, resolve Resolve) (*tls.Certificate, error) {
 	chain, err := os.ReadFile(c.Cert)
 	if err != nil {
 		return nil, mistake.Mistake{Path: "cert", What: fmt.Sprintf("read certificate: %v", err)}
@@ -115,7 +119,10 @@ func loadPair(c CertificateFiles) (*tls.Certificate, error) {
 	if len(bytes.TrimSpace(chain)) == 0 {
 		return nil, mistake.Mistake{Path: "cert", What: c.Cert + " is empty"}
 	}
-	key, err := c.Key.Resolve()
+	key, err := resolve(c.Key)
+	if errors.Is(err, secret.ErrElsewhere) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, mistake.Mistake{Path: "key", What: err.Error()}
 	}
@@ -220,21 +227,30 @@ func describe(leaf *x509.Certificate, from string) CertInfo {
 	}
 }
 
-// stamp is what of a file changes when the file does.
+// stamp is what of a file changes when the file does; of a key that lies elsewhere, a digest of its value.
 type stamp struct {
 	path string
 	info os.FileInfo // nil when there is none
+	sum  [sha256.Size]byte
 }
 
-func stampsOf(configured []CertificateFiles) []stamp {
+func stampsOf(configured []CertificateFiles, resolve Resolve) []stamp {
 	var all []stamp
 	for _, c := range configured {
 		for _, path := range []string{c.Cert, c.Key.Path()} {
 			if path != "" {
 				info, _ := os.Stat(path)
-				all = append(all, stamp{path, info})
+				all = append(all, stamp{path: path, info: info})
 			}
 		}
+		if c.Key.Path() != "" {
+			continue
+		}
+		elsewhere := stamp{path: c.Key.String()}
+		if v, err := resolve(c.Key); err == nil {
+			elsewhere.sum = sha256.Sum256(v.Reveal())
+		}
+		all = append(all, elsewhere)
 	}
 	return all
 }
@@ -242,7 +258,7 @@ func stampsOf(configured []CertificateFiles) []stamp {
 func sameStamps(a, b []stamp) bool {
 	return slices.EqualFunc(a, b, func(x, y stamp) bool {
 		if x.info == nil || y.info == nil {
-			return x.path == y.path && x.info == y.info
+			return x.path == y.path && x.info == y.info && x.sum == y.sum
 		}
 		return x.path == y.path && os.SameFile(x.info, y.info) && x.info.Size() == y.info.Size() && x.info.ModTime().Equal(y.info.ModTime())
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/kit/conn"
 	"github.com/gatehouse-sec/gatehouse/listen/devca"
+	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
 // Deps is what a Server needs from outside. Handler and Now must be given; the rest has a default.
@@ -26,10 +27,14 @@ type Deps struct {
 	Rand        io.Reader        // for the development CA. Default: crypto/rand
 	Log         *slog.Logger     // Default: nothing is logged
 	Report      func(Incident)   // called for every incident, from many goroutines; must not wait. Default: forgotten
+	Resolve     Resolve          // gives the present value of a key. Default: Ref.Resolve
 	StateDir    string           // private directory for the development CA and ACME
 	Development bool             // loopback may be served with the development CA's certificate
 	Poll        time.Duration    // how often certificate files are looked at. Default 2s
 }
+
+// Resolve gives the present value of a secret.
+type Resolve func(secret.Ref) (secret.Value, error)
 
 // Server listens. Make it with New, then Start, Serve, and at the end Drain or Close.
 type Server struct {
@@ -84,6 +89,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
+	if deps.Resolve == nil {
+		deps.Resolve = secret.Ref.Resolve
+	}
 	if deps.Report == nil {
 		deps.Report = func(Incident) {}
 	}
@@ -117,7 +125,7 @@ func (s *Server) prepare(cfg Config) (*settings, error) {
 		}
 	}
 	if len(cfg.Certificates) > 0 {
-		loaded, mistakes := loadFiles(cfg.Certificates)
+		loaded, mistakes := loadFiles(cfg.Certificates, s.deps.Resolve)
 		list = append(list, mistakes...)
 		set.certs, set.stamps = shelf{loaded}, loaded.stamps
 	} else if cfg.ACME == nil && cfg.secure() && s.deps.Development && len(list) == 0 {

@@ -24,11 +24,11 @@ func (s *Server) look(refused []stamp) []stamp {
 	s.control.Lock()
 	defer s.control.Unlock()
 	set := s.settings.Load()
-	now := stampsOf(set.config.Certificates)
+	now := stampsOf(set.config.Certificates, s.deps.Resolve)
 	if len(now) == 0 || sameStamps(now, set.stamps) || sameStamps(now, refused) {
 		return refused
 	}
-	loaded, mistakes := loadFiles(set.config.Certificates)
+	loaded, mistakes := loadFiles(set.config.Certificates, s.deps.Resolve)
 	if err := mistakes.Err(); err != nil {
 		s.deps.Log.Error("changed certificate refused, the old one serves on", "error", err)
 		s.report(Incident{Reason: reasonCertificate, Detail: err.Error()})

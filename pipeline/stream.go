@@ -58,6 +58,7 @@ const (
 	streamExpired  gate.Reason = "stream.expired"  // the credential has
 	streamLongest  gate.Reason = "stream.longest"  // stream.longest of the document is over
 	streamDraining gate.Reason = "stream.draining" // the process ends
+	streamRevoked  gate.Reason = "stream.revoked"  // the caller's token was called back
 )
 
 // life is how long a stream may last. Its context ends with the client, or with an *ending as cause.
@@ -67,6 +68,7 @@ type life struct {
 	timer  *time.Timer // nil when nothing but the client ends it
 	leave  func() bool // nil without a Drain
 	body   func() bool // nil over HTTP/1
+	watch  func()      // ends looking after the caller's token
 }
 
 // live begins the life of this exchange as a stream.
@@ -85,6 +87,9 @@ func (t *trip) live() *life {
 	if why != nil {
 		l.timer = time.AfterFunc(until.Sub(now), func() { l.cancel(why) })
 	}
+	l.watch = t.g.tools.Identity.Watch(t.x.Principal(), func() {
+		l.cancel(&ending{streamRevoked, gate.NoIdentity, policyClose, "the credential was called back"})
+	})
 	if t.r.ProtoMajor == 2 {
 		// net/http does not notice the end of a context while it reads the body that it sends.
 		l.body = context.AfterFunc(l.ctx, t.flow.stopReading)
@@ -116,6 +121,7 @@ func (l *life) ending() *ending {
 }
 
 func (l *life) end() {
+	l.watch()
 	if l.body != nil {
 		l.body()
 	}

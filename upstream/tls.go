@@ -3,6 +3,7 @@ package upstream
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/kit/ca"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
 // Issuer makes the certificate that the gateway shows to servers which trust its own authority. It is asked for every new
@@ -61,7 +63,7 @@ func (t TLS) shown(wrong *mistake.List, deps Deps) func() (*tls.Certificate, err
 		return nil
 	}
 	p := &pair{tls: t, deps: deps}
-	if _, err := p.certificate(); err != nil {
+	if _, err := p.certificate(); err != nil && !errors.Is(err, secret.ErrElsewhere) {
 		wrong.Add("tls.client_cert", "", "%s", err)
 	}
 	return p.certificate

@@ -3,24 +3,28 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
+	"github.com/gatehouse-sec/gatehouse/backup"
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/secret"
+	owned "github.com/gatehouse-sec/gatehouse/secret/kept"
+	secretsource "github.com/gatehouse-sec/gatehouse/secret/source"
 	"github.com/gatehouse-sec/gatehouse/store"
 	"github.com/gatehouse-sec/gatehouse/store/memory"
 	"github.com/gatehouse-sec/gatehouse/store/postgres"
 	"github.com/gatehouse-sec/gatehouse/store/redis"
 	"github.com/gatehouse-sec/gatehouse/store/sqlite"
+	"github.com/gatehouse-sec/gatehouse/upstream/authority"
 )
 
 // What keys are for. Each is rotated on its own.
@@ -39,9 +43,11 @@ func purposes() []string {
 
 // remembering is what the document says of how this installation remembers. It holds from the start of a process to its end.
 type remembering struct {
-	key   key.Config
-	store store.Config
-	fleet fleet.Config
+	key    key.Config
+	store  store.Config
+	secret secretsource.Config
+	fleet  fleet.Config
+	backup backup.Config
 }
 
 // rememberingOf reads the sections, or lists their mistakes.
@@ -59,6 +65,19 @@ func rememberingOf(d *config.Document, now time.Time) (r remembering, err error)
 			return err
 		}
 		return r.store.Check(now)
+	})
+	section("secret", func() (err error) {
+		if r.secret, _, err = config.Section[secretsource.Config](d, "secret"); err != nil {
+			return err
+		}
+		_, err = secretsource.New(r.secret, secretsource.Deps{Now: func() time.Time { return now }})
+		return err
+	})
+	section("backup", func() (err error) {
+		if r.backup, _, err = config.Section[backup.Config](d, "backup"); err != nil {
+			return err
+		}
+		return r.backup.Check()
 	})
 	section("fleet", func() (err error) {
 		if r.fleet, _, err = config.Section[fleet.Config](d, "fleet"); err != nil {
@@ -85,6 +104,9 @@ type held struct {
 	fast        store.Records   // expiring records, sealed
 	feed        store.Feed
 	revocations *fleet.Revocations
+	kept        *owned.Store   // the gateway's own secrets
+	secrets     *secret.Keeper // follows what the document refers to
+	authority   *authority.Authority
 	control     *control.Server // nil in a command that opened the state itself
 	closers     []func() error
 }
@@ -119,9 +141,36 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 		return h, err
 	}
 	h.revocations = fleet.NewRevocations(o.document.fleet.Revocations, fleet.RevocationTools{
-		Durable: h.durable, Feed: h.feed, Sealer: h.ring, Digest: digest, Now: o.now, Log: o.log,
+		Durable: h.durable, Feed: h.feed, Sealer: h.ring, Digest: digest, Now: o.now, Steady: steady(), Log: o.log,
 	})
-	return h, h.revocations.Load(ctx)
+	if err := h.revocations.Load(ctx); err != nil {
+		return h, err
+	}
+	if err := o.openSecrets(h); err != nil {
+		return h, err
+	}
+	h.authority, err = authority.Open(ctx, authority.Deps{
+		Place: authorityPlace{h.durable}, Domain: h.ring.Status().Installation + ".gatehouse.internal", Now: o.now, Rand: random(),
+	})
+	return h, err
+}
+
+// openSecrets opens the gateway's own secrets, and follows those that lie elsewhere.
+func (o opening) openSecrets(h *held) error {
+	h.kept = owned.New(keptRecords{h.durable}, owned.Errors{None: store.ErrNone, Conflict: store.ErrConflict}, owned.Options{Now: o.now, Rand: random()})
+	sources, err := secretsource.New(o.document.secret, secretsource.Deps{Now: o.now, Kept: h.kept.Source()})
+	if err != nil {
+		return err
+	}
+	options := o.document.secret.Options()
+	options.Now, options.Log = o.now, o.log
+	h.secrets = secret.NewKeeper(sources, options)
+	h.closers = append(h.closers, func() error {
+		ctx, end := context.WithTimeout(context.Background(), 5*time.Second)
+		defer end()
+		return h.secrets.Close(ctx)
+	})
+	return nil
 }
 
 // openStore opens the keyring and the store. The embedded store is encrypted by the keyring, which lies beside it; in
@@ -228,9 +277,46 @@ func (o opening) openShared(ctx context.Context, h *held) error {
 // remembered is how many expiring records one process holds in memory.
 const remembered = 1 << 18
 
-// run follows what other nodes do until ctx ends.
+// keyringEvery and authorityEvery are how often it is looked at what other nodes have changed.
+const (
+	keyringEvery   = 5 * time.Second
+	authorityEvery = 10 * time.Minute
+)
+
+// run follows what other nodes and other places do until ctx ends.
 func (h *held) run(ctx context.Context) {
-	h.revocations.Run(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { h.revocations.Run(ctx) })
+	all.Go(func() { h.secrets.Run(ctx) })
+	all.Go(func() {
+		every(ctx, keyringEvery, func() {
+			if _, err := h.ring.Refresh(ctx); err != nil && ctx.Err() == nil {
+				h.log.Warn("the keyring can't be looked at; the known keys stay in use", "error", err)
+			}
+		})
+	})
+	all.Go(func() {
+		every(ctx, authorityEvery, func() {
+			if err := h.authority.Refresh(ctx); err != nil && ctx.Err() == nil {
+				h.log.Warn("the internal authority can't be looked at; what is known stays in use", "error", err)
+			}
+		})
+	})
+	all.Wait()
+}
+
+// every does something again and again until ctx ends.
+func every(ctx context.Context, pause time.Duration, do func()) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
 }
 
 func (h *held) close() (err error) {
@@ -246,27 +332,3 @@ const (
 	storeFile   = "store.db"
 	keyringFile = "keyring.json"
 )
-
-// keyringKey is where the keyring lies in a store that nodes share.
-const keyringKey = "keyring"
-
-// recordPlace keeps the keyring as a record. It is wrapped already, so it is kept as it is.
-type recordPlace struct{ in store.Records }
-
-func (p recordPlace) Load(ctx context.Context) ([]byte, int64, error) {
-	r, err := p.in.Get(ctx, keyringKey)
-	if errors.Is(err, store.ErrNone) {
-		return nil, 0, nil
-	}
-	return r.Value, r.Version, err
-}
-
-func (p recordPlace) Save(ctx context.Context, data []byte, version int64) (int64, error) {
-	next, err := p.in.Write(ctx, store.Write{Key: keyringKey, Value: data, Version: version})
-	if errors.Is(err, store.ErrConflict) {
-		err = fmt.Errorf("%w: %w", key.ErrConflict, err)
-	}
-	return next, err
-}
-
-func (p recordPlace) Where() string { return "record " + keyringKey + " of the store" }

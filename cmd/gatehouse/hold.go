@@ -54,7 +54,11 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 		return errors.Join(err, socket.Close())
 	}
 	n.held.control = socket
-	n.kept.once = fleet.NewOnce(n.held.fast, n.now)
+	once := fleet.NewOnce(n.held.fast, n.now)
+	if err := once.Begin(ctx); err != nil {
+		n.log.Warn("what is accepted once is refused until its memory can be reached", "error", err)
+	}
+	n.kept.once = once
 	if n.held.shared != nil {
 		n.kept.counters = n.held.shared.NewCounters(counted, steady())
 	}

@@ -252,7 +252,7 @@ func TestCheckAndServeAgree(t *testing.T) {
 		if err := os.WriteFile("gatehouse.yaml", m.Doc, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		served := serveDocument(t.Context(), stdio{nil, new(bytes.Buffer), new(bytes.Buffer)}, "gatehouse.yaml")
+		served := service{place: "gatehouse.yaml"}.serve(t.Context(), stdio{nil, new(bytes.Buffer), new(bytes.Buffer)})
 		if served == nil || checked == nil {
 			t.Fatalf("%d: check says %v, serve says %v", i, checked, served)
 		}

@@ -101,8 +101,8 @@ func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
 	n.kept.streams = pipeline.NewDrain()
 	n.kept.pools = newPools(upstream.Deps{
 		Now: clock, Dial: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, Log: log,
-		WrapConn: func(c net.Conn) net.Conn { return wire.NewResponseConn(c, wire.ResponseLimits{}) },
-	})
+		WrapConn: func(c net.Conn) net.Conn { return wire.NewResponseConn(c, wire.ResponseLimits{}) }, Issuer: shownBy{n},
+	}, n.resolver)
 	n.families()
 	return n
 }
@@ -255,6 +255,7 @@ func identityVersion(d *config.Document) string {
 func (n *node) start(l *loaded, development bool) (err error) {
 	n.server, err = listen.New(l.listen, listen.Deps{
 		Handler: n, Now: time.Now, Log: n.log, Report: n.incident, StateDir: n.state, Development: development, Rand: rand.Reader,
+		Resolve: n.resolver("listen"),
 	})
 	if err != nil {
 		return l.document.Place(err, "listen")

@@ -7,13 +7,15 @@ import (
 	"sync"
 
 	"github.com/gatehouse-sec/gatehouse/pipeline"
+	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/gatehouse-sec/gatehouse/upstream"
 )
 
 // pools keeps the pools of servers over reloads. A pool is found by what made it, so that a document that changes
 // something else opens no connection, loses no breaker's state and resets no counter.
 type pools struct {
-	deps upstream.Deps
+	deps    upstream.Deps
+	resolve func(reader string) func(secret.Ref) (secret.Value, error)
 
 	mu   sync.Mutex
 	made map[string]made
@@ -26,8 +28,8 @@ type made struct {
 	pool *upstream.Pool
 }
 
-func newPools(deps upstream.Deps) *pools {
-	return &pools{deps: deps, made: map[string]made{}, used: map[string]bool{}}
+func newPools(deps upstream.Deps, resolve func(reader string) func(secret.Ref) (secret.Value, error)) *pools {
+	return &pools{deps: deps, resolve: resolve, made: map[string]made{}, used: map[string]bool{}}
 }
 
 // begin starts to note which pools the next document uses.
@@ -51,7 +53,9 @@ func (p *pools) sender(api string, cfg upstream.Config, targets []string) (pipel
 	if m, ok := p.made[key]; ok {
 		return m.pool, nil
 	}
-	pool, err := upstream.New(cfg, targets, p.deps)
+	deps := p.deps
+	deps.Resolve = p.resolve("apis." + api)
+	pool, err := upstream.New(cfg, targets, deps)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,11 @@ var elsewhere = map[gate.Reason]string{
 	"stream.version":       "cmd/gatehouse/stream_grpc_test.go stream.version",
 	"stream.media_type":    "cmd/gatehouse/stream_grpc_test.go stream.media_type",
 
+	// what other nodes and times do
+	"identity.revocations_unknown": "guard/identity/revoked_test.go RevocationsUnknown",
+	"identity.replay_unknown":      "guard/identity/revoked_test.go ReplayUnknown",
+	"identity.replay_forgotten":    "guard/identity/revoked_test.go ReplayForgotten",
+
 	// TLS
 	"host.misdirected":    "kit/canon/host_test.go hostMisdirected",
 	"tls.handshake":       "listen/listen_test.go reasonHandshake",

@@ -161,6 +161,9 @@ func (n *node) inForce(l *loaded) {
 			n.metrics.Forget(gone)
 		}
 	}
+	if n.held != nil {
+		n.held.secrets.Keep(referredTo(l.document))
+	}
 	n.current.listen, n.current.apis, n.current.state = l.listen, apis, l.bundle.State()
 }
 
@@ -175,25 +178,13 @@ func firstLine(err error) string {
 // filesNamed are the files that guards and APIs name, such as key sets and authorities: any text in these sections that is
 // the name of a file. Sockets and their certificates are watched by listen, and event files change all the time.
 func filesNamed(d *config.Document) (files []string) {
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			for _, inner := range v {
-				walk(inner)
-			}
-		case []any:
-			for _, inner := range v {
-				walk(inner)
-			}
-		case string:
-			name := strings.TrimPrefix(v, "file:")
-			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-				files = append(files, name)
-			}
+	look := func(text string) {
+		name := strings.TrimPrefix(text, "file:")
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+			files = append(files, name)
 		}
 	}
-	walk(d.Value("guards"))
-	walk(d.Value("apis"))
+	eachText(d.Value("guards"), look)
+	eachText(d.Value("apis"), look)
 	return files
 }

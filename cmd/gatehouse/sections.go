@@ -6,12 +6,14 @@ import (
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
+	"github.com/gatehouse-sec/gatehouse/backup"
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/listen"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
+	secretsource "github.com/gatehouse-sec/gatehouse/secret/source"
 	"github.com/gatehouse-sec/gatehouse/store"
 )
 
@@ -23,6 +25,8 @@ func sections() []config.Part {
 		{Name: "audit", Type: reflect.TypeFor[audit.Config](), Doc: "The record of events."},
 		{Name: "key", Type: reflect.TypeFor[key.Config](), Doc: "The root key, which opens everything that is stored."},
 		{Name: "store", Type: reflect.TypeFor[store.Config](), Doc: "What survives a restart, and what nodes share."},
+		{Name: "secret", Type: reflect.TypeFor[secretsource.Config](), Doc: "Where secrets lie, beside files, variables and the gateway's own store."},
+		{Name: "backup", Type: reflect.TypeFor[backup.Config](), Doc: "Copies of everything that counts, proven by restoring them."},
 		{Name: "fleet", Type: reflect.TypeFor[fleet.Config](), Doc: "This node among others, and tokens that were called back."},
 	}
 	return append(parts, pipeline.Parts()...)
@@ -46,6 +50,6 @@ func misplaced(list mistake.List) {
 // known lists the mistakes that no section can see itself: words at the top that are no section.
 func known(d *config.Document) error {
 	var m mistake.List
-	m.Under("", d.Unknown("", []string{"listen", "audit", "key", "store", "fleet", "guards", "apis"}))
+	m.Under("", d.Unknown("", []string{"listen", "audit", "key", "store", "secret", "backup", "fleet", "guards", "apis"}))
 	return m.Err()
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/config/source"
+	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
@@ -39,6 +40,7 @@ import (
 //	-- callers --          NAME role=a,b scope=c,d       one line for each caller with a token
 //	                       NAME jws HEADER CLAIMS        a token with just these, signed ES256 with the key in keys.json
 //	                       NAME forged HEADER CLAIMS     the same, signed with another key
+//	-- revocations --      optional: token ISSUER ID, subject ISSUER SUBJECT TIME or before ISSUER TIME, called back before
 //	-- requests --         ADDRESS CALLER METHOD PATH [| Field: value]... [<<< body]
 //	                       ADDRESS raw "bytes"           a Go string, sent as it is
 //	                       ADDRESS held "bytes"          the same, and the client's side stays open
@@ -125,6 +127,10 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	if err := s.node.hold(t.Context(), places{s.node.state, filepath.Join(s.dir, "config")}, bundle, &s.logged); err != nil {
 		t.Fatal(err)
 	}
+	s.calledBack()
+	if strings.Contains(text, "single_use") {
+		s.node.kept.once = longAgo{fleet.NewOnce(s.node.held.fast, time.Now)}
+	}
 	l, err := s.node.load(bundle)
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +142,40 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	ctx, s.cancel = context.WithCancel(context.Background())
 	go func() { s.done <- s.node.serve(ctx, 5*time.Second) }()
 	return s
+}
+
+// longAgo is a memory of tokens that began before every token of the story was issued.
+type longAgo struct{ *fleet.Once }
+
+func (longAgo) Since() time.Time { return time.Now().Add(-time.Hour) }
+
+// calledBack calls tokens back before the story begins.
+func (s *story) calledBack() {
+	for _, line := range lines(s.files["revocations"]) {
+		words := strings.Fields(line)
+		r := fleet.Revocation{Issuer: words[1]}
+		before := ""
+		switch words[0] {
+		case "token":
+			r.Kind, r.Token = fleet.ByToken, words[2]
+		case "subject":
+			r.Kind, r.Subject, before = fleet.BySubject, words[2], words[3]
+		case "before":
+			r.Kind, before = fleet.ByTime, words[2]
+		default:
+			s.t.Fatalf("revocations: %q", line)
+		}
+		if before != "" {
+			seconds, err := strconv.ParseInt(before, 10, 64)
+			if err != nil {
+				s.t.Fatalf("revocations: %q: %v", line, err)
+			}
+			r.Before = time.Unix(seconds, 0)
+		}
+		if _, err := s.node.held.revocations.Revoke(s.t.Context(), r); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // callers makes the tokens.

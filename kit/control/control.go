@@ -79,7 +79,7 @@ func Ask[A any](ctx context.Context, t Target, name string, question any, tell P
 }
 
 // ErrUnknown says that there is no such operation.
-var ErrUnknown = errors.New("there is no such operation; is the gateway another version than this command?")
+var ErrUnknown = errors.New("there is no such operation; the gateway is still starting, or another version than this command")
 
 func (o *Operations) perform(ctx context.Context, name string, question []byte, tell Progress) ([]byte, error) {
 	do, ok := o.named[name]
