@@ -343,7 +343,7 @@ func TestAnySingleChangeIsFound(t *testing.T) {
 		}
 		d.write(name, after)
 		r, err := VerifyDirectory(t.Context(), d.directory, o)
-		lastCheckpoint := name == "events.checkpoints" && bytes.HasPrefix(before, after) && bytes.HasSuffix(after, []byte("\n"))
+		lastCheckpoint := name == "events.checkpoints" && bytes.HasPrefix(before, after) && (len(after) == 0 || bytes.HasSuffix(after, []byte("\n")))
 		half := name == "events.jsonl" && bytes.HasPrefix(after, before) && !bytes.HasSuffix(after, []byte("\n"))
 		if (err != nil || r.OK) && !lastCheckpoint && !half { // whole checkpoints at the end: only a witness sees it; half a line behind: nothing that was signed
 			t.Fatalf("seed %d, run %d: %s in %s is not found: %v", seed, i, how, name, err)

@@ -383,3 +383,29 @@ func TestOneBackupAtATime(t *testing.T) {
 		t.Errorf("%v, %v", inner, outer)
 	}
 }
+
+// What a crash has left of an earlier restore goes; what another process is restoring at this time stays.
+func TestARestoreRemovesWhatACrashHasLeft(t *testing.T) {
+	r := newRig(t)
+	made := r.create()
+	into := filepath.Join(r.root, "new")
+	old := filepath.Join(r.root, ".new.restoring-1")
+	if err := os.MkdirAll(filepath.Join(old, "document"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	live, err := newScratch(filepath.Join(r.root, ".new.restoring-"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.remove()
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.restore(made.Name, into); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(r.root, ".new.restoring-*"))
+	if !slices.Equal(left, []string{live.path}) {
+		t.Errorf("%v", left)
+	}
+}

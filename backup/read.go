@@ -169,7 +169,7 @@ func (r *reader) entries(in *tar.Reader) (Manifest, error) {
 		}
 		head, err := in.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return r.begin, flaw(Missing, endName, "the list at its end is not there: it was never finished")
 		case err != nil:
 			return r.begin, err

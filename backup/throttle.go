@@ -63,17 +63,3 @@ func (r pacedReader) Read(b []byte) (int, error) {
 	r.pace.done += int64(n)
 	return n, err
 }
-
-// counter counts what passes.
-type counter struct {
-	n    int64
-	told func(n int64)
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	c.n += int64(len(b))
-	if c.told != nil {
-		c.told(c.n)
-	}
-	return len(b), nil
-}

@@ -121,6 +121,16 @@ func (b *Backups) alarm(now, safe time.Time) {
 		b.place, safe.UTC().Format(time.RFC3339), b.cfg.Every, len(waiting), b.spool.Path)})
 }
 
+// Flush brings to its place what waits in this node's spool. It is for the nodes that do not Tick: what one of them has made
+// before would wait there for ever.
+func (b *Backups) Flush(ctx context.Context) error {
+	if err := b.spool.begin(); err != nil {
+		return err
+	}
+	defer b.spool.end()
+	return b.flush(ctx)
+}
+
 // flush brings what waits to its place, the oldest first.
 func (b *Backups) flush(ctx context.Context) error {
 	waiting, err := b.spool.waiting()

@@ -161,7 +161,7 @@ func TestWaitingIsAnError(t *testing.T) {
 	}
 	*down = false
 	r.reopen() // another process, later
-	if err := r.tick(); err != nil {
+	if err := r.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := r.Verify(t.Context(), made.Name, nil); err != nil || !p.OK {
