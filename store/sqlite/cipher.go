@@ -114,11 +114,16 @@ func checkKey(v secret.Value) ([]byte, error) {
 	return key, nil
 }
 
-// opens tells whether key opens the file, from its first block or, when that was torn by a crash, its log's. SQLite is
+// opens tells whether key opens the file, from its first block or, when that was torn by a crash, its journal's or log's. SQLite is
 // not let near a file before: with a wrong key it would take the log for garbage and remove it.
 func opens(path string, key []byte) bool {
 	if head, err := beginning(path, blockSize); err == nil {
 		if bytes.HasPrefix(decrypt(head, key, make([]byte, 8)), []byte(magic)) {
+			return true
+		}
+	}
+	if head, err := beginning(path+"-journal", blockSize); err == nil {
+		if bytes.HasPrefix(decrypt(head, key, make([]byte, 8)), []byte(journalMagic)) {
 			return true
 		}
 	}
@@ -132,7 +137,10 @@ func opens(path string, key []byte) bool {
 
 // How a database and its log begin. https://sqlite.org/fileformat2.html
 const (
-	magic     = "SQLite format 3\x00"
+	magic = "SQLite format 3\x00"
+	// The journal is there while the log is being given up, in a change of key; SQLite takes the file back by it.
+	journalMagic = "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
+
 	logMagic  = 0x377f0682 // the last bit says in which order checksums are made
 	logFormat = 3007000
 )
