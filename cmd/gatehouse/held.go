@@ -103,6 +103,9 @@ type held struct {
 	shared      *redis.Client   // nil: this process' memory
 	fast        store.Records   // expiring records, sealed
 	feed        store.Feed
+	identity    fleet.Identity // of this process among the nodes
+	nodes       *fleet.Nodes
+	jobs        *fleet.Jobs // nil in a command that opened the state itself
 	revocations *fleet.Revocations
 	kept        *owned.Store   // the gateway's own secrets
 	secrets     *secret.Keeper // follows what the document refers to
@@ -133,6 +136,8 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 	if err := o.openStore(ctx, h); err != nil {
 		return h, err
 	}
+	h.identity = newIdentity(o.document.fleet.Name, o.now())
+	h.watchNodes(func() fleet.Report { return fleet.Report{} })
 	if err := o.openShared(ctx, h); err != nil {
 		return h, err
 	}
@@ -265,7 +270,8 @@ func (o opening) openShared(ctx context.Context, h *held) error {
 	if err != nil {
 		return err
 	}
-	h.shared, err = redis.Open(ctx, redis.Options{Config: o.document.store.Shared, HashKey: digest, Now: o.now, Log: o.log})
+	h.shared, err = redis.Open(ctx, redis.Options{Config: o.document.store.Shared, HashKey: digest, Node: h.identity.ID,
+		Nodes: func() int { return h.nodes.Count() }, Now: o.now, Log: o.log})
 	if err != nil {
 		return err
 	}
@@ -288,6 +294,8 @@ func (h *held) run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { h.revocations.Run(ctx) })
 	all.Go(func() { h.secrets.Run(ctx) })
+	all.Go(func() { h.nodes.Run(ctx) })
+	all.Go(func() { h.jobs.Run(ctx) })
 	all.Go(func() {
 		every(ctx, keyringEvery, func() {
 			if _, err := h.ring.Refresh(ctx); err != nil && ctx.Err() == nil {

@@ -51,6 +51,7 @@ type node struct {
 	written written
 	server  *listen.Server
 	gateway atomic.Pointer[pipeline.Gateway]
+	serves  atomic.Pointer[fleet.Document] // what the others are told of the document in force
 	current current
 	busy    atomic.Int64 // requests in progress
 	ready   atomic.Bool
@@ -278,8 +279,12 @@ func (n *node) start(l *loaded, development bool) (err error) {
 	if err := n.server.Start(); err != nil {
 		return err
 	}
-	if n.held != nil {
-		n.held.control.Offer(operations(n.held, n))
+	if h := n.held; h != nil {
+		h.watchNodes(n.report)
+		if err := h.schedule(n.jobs()...); err != nil {
+			return err
+		}
+		h.control.Offer(operations(h, n))
 	}
 	n.ready.Store(true)
 	n.system("gateway.started", "version "+version())

@@ -20,6 +20,7 @@ func operations(h *held, n *node) *control.Operations {
 		}
 		return h.revocations.Revoke(ctx, q)
 	})
+	control.Handle(&o, "status", h.status)
 	control.Handle(&o, "key.status", func(context.Context, nothing, control.Progress) (key.Status, error) { return h.ring.Status(), nil })
 	control.Handle(&o, "key.rotate", h.rotateKeys)
 	control.Handle(&o, "key.rekey", h.rekey)

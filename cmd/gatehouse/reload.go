@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/config/source"
+	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -62,6 +63,9 @@ func (n *node) reload(ctx context.Context) error {
 	}
 	n.metrics.Reload(err == nil)
 	if err != nil {
+		refused := *n.serves.Load()
+		refused.Refused = firstLine(err)
+		n.serves.Store(&refused)
 		n.system("gateway.reload_refused", firstLine(err))
 		return err
 	}
@@ -165,6 +169,7 @@ func (n *node) inForce(l *loaded) {
 		n.held.secrets.Keep(referredTo(l.document))
 	}
 	n.current.listen, n.current.apis, n.current.state = l.listen, apis, l.bundle.State()
+	n.serves.Store(&fleet.Document{Hash: n.current.state.Generation, Version: n.current.state.Version, Loaded: n.now()})
 }
 
 func firstLine(err error) string {

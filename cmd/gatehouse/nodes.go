@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatehouse-sec/gatehouse/fleet"
+	"github.com/gatehouse-sec/gatehouse/kit/control"
+)
+
+// newIdentity is how this process is called among the nodes: by the name that the document gives, and an id of its own,
+// since two processes may have one name.
+func newIdentity(name string, now time.Time) fleet.Identity {
+	return fleet.Identity{ID: newID(now), Name: name, Started: now}
+}
+
+// watchNodes makes the registry of nodes as this one sees it. A command that opened the state itself only looks.
+func (h *held) watchNodes(report func() fleet.Report) {
+	h.nodes = fleet.NewNodes(h.document.fleet, h.identity, fleet.NodeTools{Durable: h.durable, Now: h.now, Report: report, Log: h.log})
+}
+
+// schedule makes the jobs that one node of all runs.
+func (h *held) schedule(jobs ...fleet.Job) (err error) {
+	h.jobs, err = fleet.NewJobs(jobs, fleet.JobTools{Durable: h.durable, Node: h.identity, Now: h.now, Log: h.log})
+	return err
+}
+
+// jobs is everything that is done every so often, by one node of all.
+func (n *node) jobs() []fleet.Job {
+	return nil
+}
+
+// report is what this node says of itself to the others.
+func (n *node) report() fleet.Report {
+	h := n.held
+	r := fleet.Report{
+		Program: version(), Ready: n.ready.Load(), Revocations: h.revocations.Status(), Shared: fleet.Shared{Kind: "memory"},
+	}
+	if d := n.serves.Load(); d != nil {
+		r.Document = *d
+	}
+	if g := n.gateway.Load(); g != nil {
+		r.Policy = g.Version()
+	}
+	if h.shared != nil {
+		since, why := h.shared.State()
+		r.Shared = fleet.Shared{Kind: "redis", Down: since}
+		if why != nil {
+			r.Shared.Error = why.Error()
+		}
+	}
+	return r
+}
+
+func statusCommand(std stdio) *cobra.Command {
+	return asking(std, &cobra.Command{
+		Use: "status", Short: "Show the nodes, what each serves, and what is not as it should be",
+		Long: `Show every node, the document that it serves, how far it is behind, the scheduled jobs, and in words what is not as it
+should be. Exit code 2 when something isn't.`,
+		Example: "  gatehouse status\n  gatehouse status --json | jq '.findings[]'", Args: cobra.NoArgs,
+	}, func(ctx context.Context, a *asker, _ []string) error {
+		s, err := ask[fleet.Status](ctx, a, "status", nothing{})
+		if err != nil {
+			return err
+		}
+		if err := a.print(s, func(w io.Writer) { printStatus(w, s) }); err != nil {
+			return err
+		}
+		if len(s.Findings) > 0 {
+			return exit(2)
+		}
+		return nil
+	})
+}
+
+func (h *held) status(ctx context.Context, _ nothing, _ control.Progress) (fleet.Status, error) {
+	return h.nodes.Status(ctx, h.jobs)
+}
+
+func printStatus(w io.Writer, s fleet.Status) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NODE\tREADY\tDOCUMENT\tSINCE\tPROGRAM\tSHARED\tREVOCATIONS\tSEEN")
+	for _, n := range s.Nodes {
+		name, ready, shared := tame(n.Name), "no", n.Shared.Kind
+		if n.Self {
+			name += " (asked)"
+		}
+		if n.Ready {
+			ready = "yes"
+		}
+		if !n.Shared.Down.IsZero() {
+			shared += " away since " + n.Shared.Down.Local().Format(time.TimeOnly)
+		}
+		document := shorten(n.Document.Hash)
+		if n.Document.Version > 0 {
+			document += fmt.Sprintf(" v%d", n.Document.Version)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d, %.1f s behind\t%.1f s ago\n", name, ready, document, n.Document.Loaded.Local().Format(time.DateTime),
+			n.Program, shared, n.Revocations.Held, max(0, n.Revocations.Lag), float64(n.Seen))
+	}
+	_ = t.Flush()
+	if len(s.Nodes) == 0 {
+		fmt.Fprintln(w, "No node runs.")
+	}
+	if len(s.Jobs) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "JOB\tLAST\tON\tOUTCOME\tNEXT")
+		for _, j := range s.Jobs {
+			if j.Last == nil {
+				fmt.Fprintf(t, "%s\tnever\t\t\t%s\n", j.Name, j.Next.Local().Format(time.DateTime))
+				continue
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", j.Name, j.Last.Began.Local().Format(time.DateTime), tame(j.Last.Node), strings.TrimSpace(string(j.Last.Outcome)+" "+tame(j.Last.Error)), j.Next.Local().Format(time.DateTime))
+		}
+		_ = t.Flush()
+	}
+	if len(s.Findings) == 0 {
+		fmt.Fprintln(w, "\nEverything is as it should be.")
+		return
+	}
+	fmt.Fprintln(w, "\nNot as it should be:")
+	for _, f := range s.Findings {
+		fmt.Fprintf(w, "  %s\n", tame(f))
+	}
+}
+
+func shorten(hash string) string { return hash[:min(12, len(hash))] }
