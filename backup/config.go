@@ -27,7 +27,7 @@ type Config struct {
 	Recipients []Recipient `yaml:"recipients,public"`
 	// Which backups are kept. Default: the newest 3, one of each of 7 days, one of each of 4 weeks.
 	Keep Keep `yaml:"keep"`
-	// How many bytes a second are read and written for a backup, so that requests don't feel it. Default 96MiB.
+	// How many bytes a second are read and written for a backup, so that requests don't feel it. Default 64MiB.
 	MaxRate unit.Size `yaml:"max_rate"`
 	// Where backups wait, encrypted, until they have reached their place.
 	Spool Spool `yaml:"spool"`
@@ -194,7 +194,7 @@ func (c Config) withDefaults() Config {
 		c.Keep = Keep{Last: 3, Daily: 7, Weekly: 4}
 	}
 	if c.MaxRate == 0 {
-		c.MaxRate = 96 * unit.MiB
+		c.MaxRate = 64 * unit.MiB
 	}
 	if c.Spool.Size == 0 {
 		c.Spool.Size = 8 * unit.GiB
@@ -260,7 +260,7 @@ func (c Config) checkBounds(m *mistake.List) {
 		m.Add("every", "24h", "a backup every %s would be all that the gateway does", c.Every)
 	}
 	if c.MaxRate < 0 || c.MaxRate > 0 && c.MaxRate < 64*unit.KiB {
-		m.Add("max_rate", "96MiB", "at %s a second a backup would not end before the next", c.MaxRate)
+		m.Add("max_rate", "64MiB", "at %s a second a backup would not end before the next", c.MaxRate)
 	}
 	if c.Spool.Size < 0 || c.Spool.Size > 0 && c.Spool.Size < unit.MiB {
 		m.Add("spool.size", "8GiB", "no backup would fit in %s", c.Spool.Size)

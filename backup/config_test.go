@@ -70,7 +70,7 @@ func TestTheSection(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	d := c.Default("/var/lib/gatehouse").withDefaults()
-	if d.Every != 24*time.Hour || d.Keep != (Keep{3, 7, 4}) || d.Spool.Directory != "/var/lib/gatehouse/spool" || d.MaxRate != 96*unit.MiB {
+	if d.Every != 24*time.Hour || d.Keep != (Keep{3, 7, 4}) || d.Spool.Directory != "/var/lib/gatehouse/spool" || d.MaxRate != 64*unit.MiB {
 		t.Errorf("%+v", d)
 	}
 }
