@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/backup"
@@ -105,6 +106,7 @@ type held struct {
 	feed        store.Feed
 	identity    fleet.Identity // of this process among the nodes
 	nodes       *fleet.Nodes
+	report      atomic.Pointer[func() fleet.Report]
 	jobs        *fleet.Jobs // nil in a command that opened the state itself
 	revocations *fleet.Revocations
 	kept        *owned.Store   // the gateway's own secrets
@@ -137,7 +139,7 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 		return h, err
 	}
 	h.identity = newIdentity(o.document.fleet.Name, o.now())
-	h.watchNodes(func() fleet.Report { return fleet.Report{} })
+	h.watchNodes()
 	if err := o.openShared(ctx, h); err != nil {
 		return h, err
 	}

@@ -280,7 +280,8 @@ func (n *node) start(l *loaded, development bool) (err error) {
 		return err
 	}
 	if h := n.held; h != nil {
-		h.watchNodes(n.report)
+		say := n.report
+		h.report.Store(&say)
 		if err := h.schedule(n.jobs()...); err != nil {
 			return err
 		}

@@ -20,8 +20,15 @@ func newIdentity(name string, now time.Time) fleet.Identity {
 	return fleet.Identity{ID: newID(now), Name: name, Started: now}
 }
 
-// watchNodes makes the registry of nodes as this one sees it. A command that opened the state itself only looks.
-func (h *held) watchNodes(report func() fleet.Report) {
+// watchNodes makes the registry of nodes as this one sees it. What this node says of itself is known later, when it serves;
+// a command that opened the state itself only looks.
+func (h *held) watchNodes() {
+	report := func() fleet.Report {
+		if say := h.report.Load(); say != nil {
+			return (*say)()
+		}
+		return fleet.Report{}
+	}
 	h.nodes = fleet.NewNodes(h.document.fleet, h.identity, fleet.NodeTools{Durable: h.durable, Now: h.now, Report: report, Log: h.log})
 }
 
