@@ -129,7 +129,6 @@ func (s *shelf) Since(ctx context.Context, prefix, mark string) (list []store.Re
 	if mark != "" && err != nil {
 		return nil, "", store.ErrInvalid
 	}
-	err = nil
 	last := s.writes
 	for key, at := range s.changed {
 		if r, ok := s.there(key); ok && at > from && strings.HasPrefix(key, prefix) {

@@ -188,7 +188,7 @@ func TestOneJob(t *testing.T) {
 		runs("ten hours", 10)
 		stop()
 		time.Sleep(100 * time.Hour)
-		jobs, stop = node("b")
+		_, stop = node("b")
 		time.Sleep(10 * time.Minute)
 		runs("a hundred missed turns are one", 1)
 		offset.Add(int64(-48 * time.Hour))

@@ -23,8 +23,8 @@ import (
 func (n *node) watch(ctx context.Context, file string, hangup <-chan os.Signal) {
 	for ctx.Err() == nil {
 		waiting, end := context.WithCancel(ctx)
-		changed := make(chan error, 1)
-		go func() { changed <- n.current.source.Wait(waiting) }()
+		changed := make(chan struct{})
+		go func() { _ = n.current.source.Wait(waiting); close(changed) }() // its error is the end of waiting
 		select {
 		case <-hangup:
 		case <-changed:
@@ -82,6 +82,9 @@ func (n *node) replace(ctx context.Context, b *source.Bundle) (err error) {
 		}
 	}()
 	l, err := n.load(b)
+	if err == nil {
+		err = n.fixed(l)
+	}
 	if err != nil {
 		return err
 	}
@@ -99,6 +102,42 @@ func (n *node) replace(ctx context.Context, b *source.Bundle) (err error) {
 	n.inForce(l)
 	exchange()
 	return nil
+}
+
+// fixed refuses a document whose sections of what this process opened at its start say something else now. Half a document
+// is never in force, and what would be shown as in force would not be.
+func (n *node) fixed(l *loaded) error {
+	if n.held == nil {
+		return nil
+	}
+	next, err := rememberingOf(l.document, n.now())
+	if err != nil {
+		return err
+	}
+	now := n.held.document
+	if moved := n.held.changed.store.Load(); moved != nil {
+		now.store = *moved
+	}
+	if rekeyed := n.held.changed.key.Load(); rekeyed != nil {
+		now.key = *rekeyed
+	}
+	var m mistake.List
+	for _, s := range []struct {
+		name    string
+		is, was any
+		first   string
+	}{
+		{"key", next.key, now.key, "put the keyring under the new root (gatehouse key rekey), then "},
+		{"store", next.store.Defaults(), now.store.Defaults(), ""},
+		{"secret", next.secret, now.secret, ""},
+		{"fleet", next.fleet, now.fleet, ""},
+	} {
+		if !reflect.DeepEqual(s.is, s.was) {
+			m.Under("", l.document.Place(mistake.List{{What: s.name + " holds from the start of the process to its end, and this is another than it was started with; " + s.first +
+				"restart the gateway to take this document"}}, s.name))
+		}
+	}
+	return m.Err()
 }
 
 // prepare opens what the document wants elsewhere than the one in force: the admin address and the sinks of events. One of

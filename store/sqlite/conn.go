@@ -157,7 +157,7 @@ func (d *DB) explain(err error) error {
 	}
 	var code sqlite3.ExtendedErrorCode
 	if errors.As(err, &code) {
-		err = fmt.Errorf("%w (code %d)", err, code)
+		err = fmt.Errorf("%w (code %d)", err, int(code))
 	}
 	remedy := ""
 	switch {

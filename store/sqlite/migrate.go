@@ -82,7 +82,7 @@ func (d *DB) up(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }() // what was migrated is on the disk already
 	db.SetMaxOpenConns(1)
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, d.opt.migrations, goose.WithTableName("schema_version"),
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))

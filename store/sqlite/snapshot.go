@@ -72,7 +72,7 @@ func (d *DB) renew(path, key string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(path + "-shm")
+	defer func() { _ = os.Remove(path + "-shm") }()
 	defer c.close()
 	return c.raw.Exec("UPDATE mark SET life = lower(hex(randomblob(8)))")
 }
