@@ -13,12 +13,7 @@ import (
 func operations(h *held, n *node) *control.Operations {
 	var o control.Operations
 	control.Handle(&o, "token.revoke", func(ctx context.Context, q fleet.Revocation, _ control.Progress) (fleet.Revoked, error) {
-		if n != nil {
-			if err := named(n.gateway.Load().Issuers(), &q); err != nil {
-				return fleet.Revoked{}, err
-			}
-		}
-		return h.revocations.Revoke(ctx, q)
+		return revoke(ctx, h, n, q)
 	})
 	control.Handle(&o, "status", h.status)
 	control.Handle(&o, "key.status", func(context.Context, nothing, control.Progress) (key.Status, error) { return h.ring.Status(), nil })
@@ -26,5 +21,6 @@ func operations(h *held, n *node) *control.Operations {
 	control.Handle(&o, "key.rekey", h.rekey)
 	control.Handle(&o, "store.status", h.storeStatus)
 	control.Handle(&o, "store.migrate", h.migrate)
+	secretOperations(&o, h, n)
 	return &o
 }

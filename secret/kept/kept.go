@@ -155,6 +155,19 @@ func CheckName(name string) error {
 	return nil
 }
 
+// CheckReaders says what is wrong with a list of readers.
+func CheckReaders(parts []string) error {
+	if len(parts) > MaxReaders {
+		return fmt.Errorf("at most %d readers", MaxReaders)
+	}
+	for i, p := range parts {
+		if !readers.MatchString(p) {
+			return fmt.Errorf("reader %d is no part of the document; write listen, apis.NAME, or * for all", i+1)
+		}
+	}
+	return nil
+}
+
 func headKey(name string) string { return "secret/" + name + "/head" }
 func useKey(name string) string  { return "secret/" + name + "/use" }
 func valueKey(name string, version int64) string {
@@ -307,13 +320,8 @@ func (s *Store) Remove(ctx context.Context, name string, version, expected int64
 // MayRead says which parts of the document may refer to a secret, instead of those before: "listen", "apis.shop", or "*"
 // for all. None means nobody.
 func (s *Store) MayRead(ctx context.Context, name string, parts []string) error {
-	if len(parts) > MaxReaders {
-		return fmt.Errorf("at most %d readers", MaxReaders)
-	}
-	for i, p := range parts {
-		if !readers.MatchString(p) {
-			return fmt.Errorf("reader %d is no part of the document; write listen, apis.NAME, or * for all", i+1)
-		}
+	if err := CheckReaders(parts); err != nil {
+		return err
 	}
 	for try := 0; ; try++ {
 		h, err := s.head(ctx, name)

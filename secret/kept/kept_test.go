@@ -302,7 +302,7 @@ func TestReaders(t *testing.T) {
 	}
 	may("apis.shop", false)
 	may("", false)
-	if err := source.MayRead(ctx, "shop/db", "apis.shop"); !strings.Contains(err.Error(), "gatehouse secret set --may-read apis.shop shop/db") {
+	if err := source.MayRead(ctx, "shop/db", "apis.shop"); !strings.Contains(err.Error(), "gatehouse secret allow shop/db --reader ") {
 		t.Error(err)
 	}
 	for _, wrong := range [][]string{{"a b"}, {""}, {"**"}, {"a\n"}, slices.Repeat([]string{"a"}, 65)} {

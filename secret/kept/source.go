@@ -68,7 +68,8 @@ func (s *Source) MayRead(ctx context.Context, place, reader string) error {
 	if len(h.MayRead) > 0 {
 		may = strings.Join(h.MayRead, ", ")
 	}
-	return fmt.Errorf("%s may not read it, only %s; to allow it: gatehouse secret set --may-read %s %s", orElse(reader, "this part of the document"), may, orElse(reader, "NAME"), name)
+	all := strings.Join(append(slices.Clone(h.MayRead), orElse(reader, "PART")), ",")
+	return fmt.Errorf("%s may not read it, only %s; to allow it: gatehouse secret allow %s --reader %s", orElse(reader, "this part of the document"), may, name, all)
 }
 
 func orElse(text, standard string) string {

@@ -1,0 +1,9 @@
+package main
+
+import "golang.org/x/sys/unix"
+
+// What a terminal is asked by here.
+const (
+	getTermios = unix.TCGETS
+	setTermios = unix.TCSETS
+)
