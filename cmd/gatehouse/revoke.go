@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,6 +87,21 @@ func kindOf(r fleet.Revocation, before string) (fleet.Kind, error) {
 	return fleet.ByTime, nil
 }
 
+// revoke calls tokens back, and writes down which, by whom and why.
+func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Revoked, error) {
+	if n == nil {
+		return h.revocations.Revoke(ctx, q)
+	}
+	if err := named(n.gateway.Load().Issuers(), &q); err != nil {
+		return fleet.Revoked{}, err
+	}
+	done, err := h.revocations.Revoke(ctx, q)
+	if err == nil || errors.Is(err, fleet.ErrNotKept) {
+		n.system("token.revoked", fmt.Sprintf("%s; asked by %s, because: %s", what(done), done.By, cmp.Or(done.Why, "no reason given")))
+	}
+	return done, err
+}
+
 // named fills in the issuer where only one can be meant, and refuses one whose tokens nobody takes: a slip of the pen would
 // look like a token called back.
 func named(issuers []string, r *fleet.Revocation) error {
@@ -101,18 +117,23 @@ func named(issuers []string, r *fleet.Revocation) error {
 	return nil
 }
 
-func printRevoked(w io.Writer, done fleet.Revoked) {
-	what := "token " + tame(done.Token)
+// what tells in words which tokens were called back.
+func what(done fleet.Revoked) string {
+	text := "token " + tame(done.Token)
 	switch done.Kind {
 	case fleet.BySubject:
-		what = "every token of " + tame(done.Subject) + " issued before " + done.Before.Local().Format(time.DateTime)
+		text = "every token of " + tame(done.Subject) + " issued before " + done.Before.Local().Format(time.DateTime)
 	case fleet.ByTime:
-		what = "every token issued before " + done.Before.Local().Format(time.DateTime)
+		text = "every token issued before " + done.Before.Local().Format(time.DateTime)
 	}
 	if done.Issuer != "" {
-		what += " by " + tame(done.Issuer)
+		text += " by " + tame(done.Issuer)
 	}
-	entry(w, "revoked", what)
+	return text
+}
+
+func printRevoked(w io.Writer, done fleet.Revoked) {
+	entry(w, "revoked", what(done))
 	if !done.Until.IsZero() {
 		entry(w, "kept", "until "+done.Until.Local().Format(time.DateTime)+", when all of them have ended")
 	}
