@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -95,6 +96,8 @@ func rememberingOf(d *config.Document, now time.Time) (r remembering, err error)
 type held struct {
 	opening            // how it was opened
 	place       string // where the store is, for people
+	belongs     belonging
+	changed     changed
 	keyOptions  key.Options
 	ring        *key.Ring
 	first       *key.FirstStart // told once, when the keyring was made just now
@@ -114,6 +117,12 @@ type held struct {
 	authority   *authority.Authority
 	control     *control.Server // nil in a command that opened the state itself
 	closers     []func() error
+}
+
+// changed is what commands have changed of the document's word since the start; a document that says the same may follow.
+type changed struct {
+	key   atomic.Pointer[key.Config]
+	store atomic.Pointer[store.Config]
 }
 
 // opening is what it takes to open what is held.
@@ -182,23 +191,39 @@ func (o opening) openSecrets(h *held) error {
 
 // openStore opens the keyring and the store. The embedded store is encrypted by the keyring, which lies beside it; in
 // PostgreSQL the keyring is a record that all nodes share.
-func (o opening) openStore(ctx context.Context, h *held) error {
+func (o opening) openStore(ctx context.Context, h *held) (err error) {
+	if h.belongs, err = o.places.belonging(); err != nil {
+		return err
+	}
 	options := key.Options{
 		Purposes: purposes(), ConfigDir: o.places.config, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
 		Collector: o.shares, Root: o.root, Now: o.now, Rand: random(),
 	}
+	url := o.document.store.URL
 	if o.document.store.IsEmbedded() {
-		return o.openEmbedded(ctx, h, options)
+		url = store.Embedded
+		err = o.openEmbedded(ctx, h, options)
+	} else {
+		err = o.openServer(ctx, h, options)
 	}
-	return o.openServer(ctx, h, options)
+	if err != nil {
+		return err
+	}
+	return h.belongs.keep(h.ring.Status().Installation, url)
 }
 
 func (o opening) openServer(ctx context.Context, h *held, options key.Options) (err error) {
+	if err := h.belongs.notServer(o.document.store.URL, filepath.Join(o.places.state, storeFile)); err != nil {
+		return err
+	}
 	if h.server, err = postgres.Open(ctx, postgres.Options{Config: o.document.store, Now: o.now, Log: o.log}); err != nil {
 		return err
 	}
 	h.closers = append(h.closers, h.server.Close)
 	h.place = o.document.store.URL
+	if _, version, err := (recordPlace{h.server}).Load(ctx); err != nil || version == 0 && h.belongs.known() {
+		return cmp.Or(err, h.belongs.noStore(h.place))
+	}
 	options.Place = recordPlace{h.server}
 	options.Exists = func(ctx context.Context) (bool, error) {
 		some, err := h.server.List(ctx, "", "", 2)
@@ -209,7 +234,7 @@ func (o opening) openServer(ctx context.Context, h *held, options key.Options) (
 		return err
 	}
 	h.durable = &movable{is: overServer(h.server, h.ring)}
-	return nil
+	return h.belongs.same(h.ring.Status().Installation, h.place)
 }
 
 // overServer is the store of all nodes: sealed, and without the keyring that opens it.
@@ -218,13 +243,16 @@ func overServer(db *postgres.DB, ring *key.Ring) store.Durable {
 }
 
 func (o opening) openEmbedded(ctx context.Context, h *held, options key.Options) (err error) {
+	if err := h.belongs.notEmbedded(); err != nil {
+		return err
+	}
 	path := filepath.Join(o.places.state, storeFile)
 	h.place = path
 	options.Place = key.File{Path: filepath.Join(o.places.state, keyringFile)}
 	options.Exists = func(context.Context) (bool, error) {
 		_, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
+			return h.belongs.known(), nil
 		}
 		return err == nil, err
 	}
@@ -232,13 +260,13 @@ func (o opening) openEmbedded(ctx context.Context, h *held, options key.Options)
 	if h.ring, h.first, err = key.Open(ctx, o.document.key, options); err != nil {
 		return err
 	}
-	h.file, err = sqlite.Open(ctx, sqlite.Options{Path: path, Key: fileKeys(h.ring), Now: o.now, Log: o.log})
+	h.file, err = sqlite.Open(ctx, sqlite.Options{Path: path, Key: fileKeys(h.ring), Now: o.now, MustExist: h.belongs.known(), Log: o.log})
 	if err != nil {
-		return err
+		return h.belongs.lost(err, filepath.Join(o.places.state, keyringFile))
 	}
 	h.closers = append(h.closers, h.file.Close)
 	h.durable = &movable{is: store.Sealed(h.file, h.ring, forStore)}
-	return nil
+	return h.belongs.same(h.ring.Status().Installation, path)
 }
 
 // fileKeys are the keys under which the file of the embedded store may be, the newest first.

@@ -213,7 +213,9 @@ func (h *held) rekey(ctx context.Context, q newRoot, _ control.Progress) (handed
 		return handedOut{}, err
 	}
 	var given key.Handout
-	err = h.ring.Rekey(ctx, root, func(out key.Handout) error { given = out; return nil })
+	if err = h.ring.Rekey(ctx, root, func(out key.Handout) error { given = out; return nil }); err == nil {
+		h.changed.key.Store(&cfg)
+	}
 	return handOut(root.Describe(), given), err
 }
 

@@ -160,16 +160,22 @@ func (h *held) migrate(ctx context.Context, q moving, tell control.Progress) (do
 		if done.Copied, err = store.Copy(ctx, from, to, store.Progress(tell)); err != nil {
 			return nil, err
 		}
+		decide, err := h.belongs.prepare(h.ring.Status().Installation, q.URL)
+		if err != nil {
+			return nil, err
+		}
 		if err := h.ring.Move(ctx, recordPlace{server}); err != nil {
 			return nil, err
 		}
-		return to, nil
+		return to, decide()
 	})
 	if err != nil {
 		return done, errors.Join(fmt.Errorf("%w; the gateway goes on with the embedded store; empty %s before you try again", err, q.URL), server.Close())
 	}
 	h.server, h.file, h.place, done.To = server, nil, q.URL, q.URL
 	h.closers = append(h.closers, server.Close)
+	cfg.Shared = h.document.store.Shared
+	h.changed.store.Store(&cfg)
 	done.Old, err = h.retire(file)
 	return done, err
 }
