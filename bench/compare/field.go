@@ -14,6 +14,7 @@ type field struct {
 	dir, binaries string
 	server        *process
 	upstream      string // host:port
+	issuer        issuer
 	token         string
 }
 
@@ -23,7 +24,13 @@ func (f *field) prepare() error {
 		return err
 	}
 	var err error
-	if f.token, err = token(f.dir); err != nil {
+	if err := os.WriteFile(filepath.Join(f.dir, "root.key"), fmt.Appendf(nil, "%x", random(32)), 0o600); err != nil {
+		return err
+	}
+	if f.issuer, err = newIssuer(f.dir); err != nil {
+		return err
+	}
+	if f.token, err = f.issuer.token("alice", "bench"); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(f.dir, "bench.yaml"), []byte(contract), 0o600); err != nil {

@@ -49,11 +49,21 @@ func certificate(dir string) error {
 	return nil
 }
 
-// token makes an RS256 token, and writes the key set that verifies it.
-func token(dir string) (string, error) {
+// random gives n bytes for a key.
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
+}
+
+// issuer signs RS256 tokens; the gateways know its key.
+type issuer struct{ key *rsa.PrivateKey }
+
+// newIssuer makes one, and writes the key set that verifies its tokens.
+func newIssuer(dir string) (issuer, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return "", err
+		return issuer{}, err
 	}
 	raw := base64.RawURLEncoding
 	keys := map[string]any{"keys": []any{map[string]string{
@@ -62,24 +72,29 @@ func token(dir string) (string, error) {
 	}}}
 	set, err := json.Marshal(keys)
 	if err != nil {
-		return "", err
+		return issuer{}, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "keys.json"), set, 0o600); err != nil {
-		return "", err
-	}
+	return issuer{key}, os.WriteFile(filepath.Join(dir, "keys.json"), set, 0o600)
+}
+
+// token is one for a caller who may read and write orders. Its identifier names it where tokens are called back.
+func (i issuer) token(subject, id string) (string, error) {
+	raw := base64.RawURLEncoding
 	now := time.Now().Unix()
 	claims, err := json.Marshal(map[string]any{
-		"iss": "https://id.example", "aud": "bench", "sub": "alice", "roles": []string{"customer"}, "scope": "orders:read orders:write",
-		"iat": now, "exp": now + 6*3600, "jti": "bench",
+		"iss": issuerName, "aud": "bench", "sub": subject, "roles": []string{"customer"}, "scope": "orders:read orders:write",
+		"iat": now, "exp": now + 6*3600, "jti": id,
 	})
 	if err != nil {
 		return "", err
 	}
 	text := raw.EncodeToString([]byte(`{"alg":"RS256","kid":"bench","typ":"at+jwt"}`)) + "." + raw.EncodeToString(claims)
 	sum := sha256.Sum256([]byte(text))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+	signature, err := rsa.SignPKCS1v15(rand.Reader, i.key, crypto.SHA256, sum[:])
 	return text + "." + raw.EncodeToString(signature), err
 }
+
+const issuerName = "https://id.example"
 
 // order is a benign order of about the given number of bytes.
 func order(size int) string {
@@ -157,7 +172,7 @@ func document(listen, upstream, events string, waf bool) string {
 guards:
   rate: {per_address: 1000000/s burst 1000000, per_caller: 1000000/s burst 1000000}
   identity:
-    issuers: [{issuer: "https://id.example", audience: bench, keys: keys.json}]
+    issuers: [{issuer: "` + issuerName + `", audience: bench, keys: keys.json}]
 ` + off + `apis:
   - name: bench
     contract: bench.yaml

@@ -23,6 +23,7 @@ type request struct {
 // result is what a run gave.
 type result struct {
 	micros   float64 // CPU microseconds of the gateway for each request
+	requests float64
 	rate     float64 // requests a second
 	p50, p99 time.Duration
 	memory   float64 // MiB at the peak
@@ -43,21 +44,15 @@ func drive(p *process, base string, r request, connections int, d time.Duration,
 	if err := os.WriteFile(script, []byte(r.lua()), 0o600); err != nil {
 		return result{}, err
 	}
-	run := func(d time.Duration) (string, error) {
-		text, err := exec.Command("wrk", "-t1", fmt.Sprintf("-c%d", connections), "--timeout", "20s", "--latency", fmt.Sprintf("-d%ds", int(d.Seconds())), "-s", script, base+r.path).CombinedOutput()
-		if err != nil {
-			return "", fmt.Errorf("wrk: %w: %s", err, text)
-		}
-		return string(text), nil
-	}
-	if _, err := run(time.Second); err != nil { // warm up
+	w := wrk{script: script, connections: connections, url: base + r.path}
+	if _, err := w.run(time.Second); err != nil { // warm up
 		return result{}, err
 	}
 	before, err := p.cpu()
 	if err != nil {
 		return result{}, err
 	}
-	text, err := run(d)
+	out, err := w.run(d)
 	if err != nil {
 		return result{}, err
 	}
@@ -65,14 +60,29 @@ func drive(p *process, base string, r request, connections int, d time.Duration,
 	if err != nil {
 		return result{}, err
 	}
-	var out result
-	n := number(totalRequests, text)
-	if n == 0 {
+	out.micros = float64((after - before).Microseconds()) / out.requests
+	out.memory = p.memory()
+	return out, nil
+}
+
+// wrk is one run of it.
+type wrk struct {
+	script      string
+	connections int
+	url         string
+}
+
+// run sends for so long. The result lacks what only the process knows.
+func (w wrk) run(d time.Duration) (result, error) {
+	said, err := exec.Command("wrk", "-t1", fmt.Sprintf("-c%d", w.connections), "--timeout", "20s", "--latency", fmt.Sprintf("-d%ds", int(d.Seconds())), "-s", w.script, w.url).CombinedOutput()
+	text := string(said)
+	if err != nil {
+		return result{}, fmt.Errorf("wrk: %w: %s", err, text)
+	}
+	out := result{requests: number(totalRequests, text), rate: number(perSecond, text), errors: int(number(notOK, text))}
+	if out.requests == 0 {
 		return result{}, fmt.Errorf("no request was served: %s", text)
 	}
-	out.micros = float64((after - before).Microseconds()) / n
-	out.rate = number(perSecond, text)
-	out.errors = int(number(notOK, text))
 	for _, m := range socketErrors.FindStringSubmatch(text) {
 		if k, err := strconv.Atoi(m); err == nil {
 			out.errors += k
@@ -89,7 +99,6 @@ func drive(p *process, base string, r request, connections int, d time.Duration,
 			out.p99 = d
 		}
 	}
-	out.memory = p.memory()
 	return out, nil
 }
 

@@ -19,7 +19,7 @@ func main() {
 	seconds := flag.Int("seconds", 5, "seconds of each run")
 	rounds := flag.Int("rounds", 2, "rounds; the median counts")
 	binaries := flag.String("bin", "bin", "folder with gatehouse and bare")
-	only := flag.String("only", "", "run only the cases whose names contain this; also: start, matching")
+	only := flag.String("only", "", "run only the cases whose names contain this; also: start, matching, state")
 	flag.Parse()
 	if err := compare(os.Stdout, *binaries, *only, *rounds, time.Duration(*seconds)*time.Second); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -70,6 +70,9 @@ func compare(w io.Writer, binaries, only string, rounds int, d time.Duration) er
 	defer f.server.stop()
 	version, _ := exec.Command(filepath.Join(binaries, "gatehouse"), "version").Output()
 	fmt.Fprintf(w, "%s, %d cores, %s of each run, %d rounds, median; CPU is of the proxy's processes\n\n", strings.TrimSpace(string(version)), runtime.NumCPU(), d, rounds)
+	if strings.HasPrefix(only, "state") {
+		return f.states(w, only, rounds, d)
+	}
 	fmt.Fprintf(w, "| case | proxy | CPU µs/request | x bare | req/s | p50 | p99 | peak MiB |\n|---|---|---|---|---|---|---|---|\n")
 	for _, b := range cases(f.token) {
 		if !strings.Contains(b.name, only) {
@@ -79,7 +82,10 @@ func compare(w io.Writer, binaries, only string, rounds int, d time.Duration) er
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
-	return f.sizes(w, only, d)
+	if err := f.sizes(w, only, d); err != nil {
+		return err
+	}
+	return f.states(w, only, rounds, d)
 }
 
 // sizes prints what isn't the cost of a request.

@@ -22,11 +22,17 @@ type process struct {
 
 // spawn starts a program.
 func spawn(env []string, name string, args ...string) (*process, error) {
+	p := command(env, name, args...)
+	return p, p.cmd.Start()
+}
+
+// command is a program that isn't started yet.
+func command(env []string, name string, args ...string) *process {
 	p := &process{cmd: exec.Command(name, args...)}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = ownGroup()
-	return p, p.cmd.Start()
+	return p
 }
 
 // start starts a program and waits until address accepts connections.
@@ -35,14 +41,19 @@ func start(address string, env []string, name string, args ...string) (*process,
 	if err != nil {
 		return nil, err
 	}
+	return p, p.await(address)
+}
+
+// await waits until address accepts connections; a program that doesn't listen is stopped.
+func (p *process) await(address string) error {
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
-			return p, c.Close()
+			return c.Close()
 		}
 		if time.Now().After(end) {
 			p.stop()
-			return nil, fmt.Errorf("%s does not listen on %s: %s", name, address, p.log.String())
+			return fmt.Errorf("%s does not listen on %s: %s", p.cmd.Path, address, p.log.String())
 		}
 	}
 }
@@ -50,6 +61,13 @@ func start(address string, env []string, name string, args ...string) (*process,
 func (p *process) stop() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	_ = p.cmd.Wait()
+}
+
+// signal sends a signal to the process and its children.
+func (p *process) signal(s syscall.Signal) {
+	for _, pid := range p.family() {
+		_ = syscall.Kill(pid, s)
+	}
 }
 
 // family lists the process and its children.

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// paced sends requests at a steady pace, however long answers take. What it finds is one's latency as callers feel it:
+// each request's time counts from when it was due.
+type paced struct {
+	node  *node
+	token string
+	rate  float64 // requests a second
+}
+
+// felt is what came of it.
+type felt struct {
+	times    []time.Duration // sorted
+	statuses map[int]int     // 0: no answer
+}
+
+// at gives a percentile of the times.
+func (f felt) at(percent float64) time.Duration {
+	return f.times[min(len(f.times)-1, int(float64(len(f.times))*percent/100))]
+}
+
+// wrong counts what wasn't answered with 200.
+func (f felt) wrong() int { return len(f.times) - f.statuses[http.StatusOK] }
+
+// send sends for so long. Sixteen connections take turns.
+func (p paced) send(d time.Duration) felt {
+	const workers = 16
+	var (
+		mu  sync.Mutex
+		all sync.WaitGroup
+	)
+	out := felt{statuses: map[int]int{}}
+	c, began := client(), time.Now()
+	pause := time.Duration(float64(time.Second) / p.rate)
+	for w := range workers {
+		all.Go(func() {
+			for i := w; ; i += workers {
+				due := began.Add(time.Duration(i) * pause)
+				if due.Sub(began) >= d {
+					return
+				}
+				time.Sleep(time.Until(due))
+				status, err := p.node.ask(c, p.token)
+				took := time.Since(due)
+				if err != nil {
+					status = 0
+				}
+				mu.Lock()
+				out.times = append(out.times, took)
+				out.statuses[status]++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	c.CloseIdleConnections()
+	slices.Sort(out.times)
+	return out
+}
+
+func drain(body io.ReadCloser) error {
+	_, err := io.Copy(io.Discard, body)
+	if closing := body.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
