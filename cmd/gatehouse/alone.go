@@ -20,9 +20,12 @@ func alone(ctx context.Context, io stdio, at places, file string) (control.Targe
 		return nil, nil, err
 	}
 	quiet := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	h, err := opening{places: at, document: document, log: quiet, now: time.Now}.open(ctx)
+	h, err := opening{places: at, document: document, log: quiet, now: time.Now, file: file}.open(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if h.copies, err = newCopies(h, nil); err != nil {
+		return nil, nil, errors.Join(err, h.close())
 	}
 	tellFirst(io.err, h.first)
 	return operations(h, nil), h.close, nil

@@ -40,6 +40,7 @@ func (n *node) families() {
 	}})
 	n.keyFamilies()
 	n.serverFamilies()
+	n.backupFamilies()
 	n.metrics.Add(telemetry.Family{Name: "certificate_expires_seconds", Help: "When a certificate that clients are shown ends, in seconds since 1970.", Labels: []string{"source", "serial"}, Read: func(put telemetry.Put) {
 		if n.server == nil {
 			return

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/backup"
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
@@ -50,6 +51,7 @@ type remembering struct {
 	secret secretsource.Config
 	fleet  fleet.Config
 	backup backup.Config
+	audit  audit.Config // as it is written: its defaults are a matter of the state directory
 }
 
 // rememberingOf reads the sections, or lists their mistakes.
@@ -80,6 +82,10 @@ func rememberingOf(d *config.Document, now time.Time) (r remembering, err error)
 			return err
 		}
 		return r.backup.Check()
+	})
+	section("audit", func() (err error) {
+		r.audit, _, err = config.Section[audit.Config](d, "audit")
+		return err
 	})
 	section("fleet", func() (err error) {
 		if r.fleet, _, err = config.Section[fleet.Config](d, "fleet"); err != nil {
@@ -115,6 +121,7 @@ type held struct {
 	kept        *owned.Store   // the gateway's own secrets
 	secrets     *secret.Keeper // follows what the document refers to
 	authority   *authority.Authority
+	copies      *copies         // what is backed up; backups are made when the document says so
 	control     *control.Server // nil in a command that opened the state itself
 	closers     []func() error
 }
@@ -133,6 +140,9 @@ type opening struct {
 	now      func() time.Time
 	shares   *key.Collector // where people give their shares; nil: only files count
 	root     key.Root       // instead of the document's, to recover
+	file     string         // the document, for a command that opened the state itself
+	existing bool           // it must be there already, and nothing of it is changed
+	ring     *key.Ring      // opened already
 }
 
 // open opens everything in order: where the keyring lies, the keyring, the store that it encrypts, what nodes share. A
@@ -166,7 +176,7 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 		return h, err
 	}
 	h.authority, err = authority.Open(ctx, authority.Deps{
-		Place: authorityPlace{h.durable}, Domain: h.ring.Status().Installation + ".gatehouse.internal", Now: o.now, Rand: random(),
+		Place: o.authorityPlace(h), Domain: h.ring.Status().Installation + ".gatehouse.internal", Now: o.now, Rand: random(),
 	})
 	return h, err
 }
@@ -227,7 +237,7 @@ func (o opening) openServer(ctx context.Context, h *held, options key.Options) (
 	options.Place = recordPlace{h.server}
 	options.Exists = func(ctx context.Context) (bool, error) {
 		some, err := h.server.List(ctx, "", "", 2)
-		return len(some) > 0 && (len(some) > 1 || some[0].Key != keyringKey), err
+		return o.existing || len(some) > 0 && (len(some) > 1 || some[0].Key != keyringKey), err
 	}
 	h.keyOptions = options
 	if h.ring, h.first, err = key.Open(ctx, o.document.key, options); err != nil {
@@ -252,15 +262,15 @@ func (o opening) openEmbedded(ctx context.Context, h *held, options key.Options)
 	options.Exists = func(context.Context) (bool, error) {
 		_, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return h.belongs.known(), nil
+			return o.existing || h.belongs.known(), nil
 		}
 		return err == nil, err
 	}
 	h.keyOptions = options
-	if h.ring, h.first, err = key.Open(ctx, o.document.key, options); err != nil {
+	if h.ring, h.first, err = o.openKeys(ctx, options); err != nil {
 		return err
 	}
-	h.file, err = sqlite.Open(ctx, sqlite.Options{Path: path, Key: fileKeys(h.ring), Now: o.now, MustExist: h.belongs.known(), Log: o.log})
+	h.file, err = sqlite.Open(ctx, sqlite.Options{Path: path, Key: fileKeys(h.ring), Now: o.now, MustExist: o.existing || h.belongs.known(), Log: o.log})
 	if err != nil {
 		return h.belongs.lost(err, filepath.Join(o.places.state, keyringFile))
 	}

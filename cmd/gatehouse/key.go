@@ -126,6 +126,8 @@ func (h *held) reseal(purpose string, tell control.Progress) key.Reseal {
 		case forFile:
 			current, _ := fileKeys(h.ring)()
 			return h.file.Rekey(ctx, current)
+		case forAudit:
+			return h.keepEventKeys(ctx)
 		}
 		return nil
 	}
@@ -134,6 +136,9 @@ func (h *held) reseal(purpose string, tell control.Progress) key.Reseal {
 // left counts what still needs an older key: other nodes that have not heard of the new one may still seal with it.
 func (h *held) left(purpose string) key.Left {
 	return func(ctx context.Context, _ key.Rotation) (int64, error) {
+		if purpose == forBackup {
+			return h.copies.needing(ctx), nil
+		}
 		return 0, nil
 	}
 }

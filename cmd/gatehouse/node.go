@@ -52,6 +52,7 @@ type node struct {
 	server  *listen.Server
 	gateway atomic.Pointer[pipeline.Gateway]
 	serves  atomic.Pointer[fleet.Document] // what the others are told of the document in force
+	papers  atomic.Pointer[papers]         // the document in force and what it was made of
 	current current
 	busy    atomic.Int64 // requests in progress
 	ready   atomic.Bool
@@ -75,6 +76,7 @@ type written struct {
 	log       atomic.Pointer[audit.Log] // nil before start
 	sinks     *audit.Sinks
 	config    audit.Config // that made them
+	signing   *signing     // nil in a command
 	stdout    *os.File
 	incidents sampler
 }
@@ -186,6 +188,7 @@ type loaded struct {
 	audit    audit.Config
 	gateway  *pipeline.Gateway
 	bundle   *source.Bundle
+	papers   *papers
 }
 
 // load makes a Gateway of a document, or tells every mistake.
@@ -197,17 +200,15 @@ func (n *node) load(b *source.Bundle) (*loaded, error) {
 		return nil, m
 	}
 	m.Under("", known(d))
-	l := &loaded{document: d, bundle: b}
+	l := &loaded{document: d, bundle: b, papers: newPapers(b)}
 	for _, file := range filesNamed(d) {
 		b.Watch(file)
 	}
-	_, err = rememberingOf(d, n.now())
+	r, err := rememberingOf(d, n.now())
 	m.Under("", err)
 	l.listen, _, err = config.Section[listen.Config](d, "listen")
 	m.Under("", err)
-	l.audit, _, err = config.Section[audit.Config](d, "audit")
-	m.Under("", err)
-	l.audit = l.audit.Default(n.state)
+	l.audit = r.audit.Default(n.state)
 	m.Under("", d.Place(l.audit.Check(), "audit"))
 	n.kept.pools.begin()
 	l.gateway, err = pipeline.Build(d, n.tools(l))
@@ -222,7 +223,7 @@ func (n *node) tools(l *loaded) pipeline.Tools {
 		Now: clock, NewID: newID, Recorder: n, Counters: n.kept.counters, Rules: n.kept.rules,
 		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow", Drain: n.kept.streams,
 		Identity: n.identity(l.document),
-		ReadFile: l.bundle.ReadFile,
+		ReadFile: l.papers.reader(l.bundle.ReadFile),
 	}
 }
 
@@ -270,6 +271,9 @@ func (n *node) start(l *loaded, development bool) (err error) {
 		return err
 	}
 	n.inForce(l)
+	if err := n.keepSafe(); err != nil {
+		return err
+	}
 	if n.admin, err = n.bindAdmin(l.listen.AdminAddress().HostPort()); err != nil {
 		return err
 	}
@@ -316,6 +320,8 @@ func (n *node) serve(ctx context.Context, grace time.Duration) error {
 	working.Go(func() { n.upkeep(upkeep) })
 	if n.held != nil {
 		working.Go(func() { n.held.run(upkeep) })
+		working.Go(func() { n.written.signing.run(upkeep) })
+		working.Go(func() { n.held.copies.run(upkeep) })
 	}
 	err := n.server.Serve(ctx)
 	if ctx.Err() != nil {
@@ -334,6 +340,9 @@ func (n *node) stop() (err error) {
 	}
 	if log := n.written.log.Load(); log != nil {
 		err = log.Close()
+	}
+	if s := n.written.signing; s != nil {
+		s.end()
 	}
 	if n.admin != nil {
 		err = errors.Join(err, n.admin.Close())

@@ -40,7 +40,7 @@ func (h *held) schedule(jobs ...fleet.Job) (err error) {
 
 // jobs is everything that is done every so often, by one node of all.
 func (n *node) jobs() []fleet.Job {
-	return nil
+	return n.held.copies.jobs()
 }
 
 // report is what this node says of itself to the others.

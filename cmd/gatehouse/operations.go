@@ -22,5 +22,9 @@ func operations(h *held, n *node) *control.Operations {
 	control.Handle(&o, "store.status", h.storeStatus)
 	control.Handle(&o, "store.migrate", h.migrate)
 	secretOperations(&o, h, n)
+	control.Handle(&o, "audit.verify", h.verifyAudit(n))
+	control.Handle(&o, "backup.create", h.copies.create)
+	control.Handle(&o, "backup.list", h.copies.list)
+	control.Handle(&o, "backup.verify", h.copies.verify)
 	return &o
 }

@@ -183,17 +183,24 @@ func (n *node) prepare(l *loaded) (exchange, undo func(), err error) {
 // exchangeSinks takes the new sinks. Only a sink that hangs can prevent it: then nothing is served until it answers, and
 // the next reload tries again.
 func (n *node) exchangeSinks(cfg audit.Config, sinks *audit.Sinks, change audit.Change) {
+	if s := n.written.signing; s != nil {
+		s.now() // where the log ends, should it go elsewhere
+	}
 	if err := n.written.log.Load().Change(change); err != nil {
 		n.log.Error("events go on where they went", "error", err)
 		_ = sinks.Close()
 		return
 	}
 	n.written.sinks, n.written.config = sinks, cfg
+	if s := n.written.signing; s != nil {
+		s.checkpointer.Change(cfg)
+	}
 }
 
 // inForce makes a document the one that decides.
 func (n *node) inForce(l *loaded) {
 	n.gateway.Store(l.gateway)
+	n.papers.Store(l.papers)
 	n.kept.pools.commit()
 	var apis []string
 	for i := range l.document.Len("apis") {

@@ -40,9 +40,13 @@ gatehouse document.`,
 		Example: `  gatehouse serve --config gatehouse.yaml
   gatehouse serve --config git:/srv/policy//prod/gatehouse.yaml@main
   gatehouse serve --config https://policy.example.com/gatehouse.yaml --signed-by 'shop-2026+1f2e3d4c+AbC...'
+  gatehouse serve --verify --config gatehouse.yaml && echo good
   systemctl reload gatehouse        # or: kill -HUP PID`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if s.only {
+				return s.verify(c.Context(), io)
+			}
 			return s.serve(c.Context(), io)
 		},
 	}
@@ -51,6 +55,8 @@ gatehouse document.`,
 	f.StringArrayVar(&s.signedBy, "signed-by", nil, "take signed documents only; the key, as gatehouse document keygen printed it; again for more")
 	f.StringVar(&s.ca, "document-ca", "", "authorities of the server that holds the document, PEM")
 	f.TextVar(&s.token, "document-token", secret.Ref{}, "reference to the bearer token for that server")
+	f.BoolVar(&s.only, "verify", false, "look whether keys, store, events, document and certificates are all there and whole; serve nothing, write nothing")
+	f.BoolVar(&s.json, "json", false, "with --verify, print JSON")
 	return c
 }
 
@@ -60,6 +66,8 @@ type service struct {
 	signedBy []string
 	ca       string
 	token    secret.Ref
+	only     bool // look whether everything is there, and serve nothing
+	json     bool
 }
 
 // source says how the document is read.
