@@ -10,8 +10,10 @@ import (
 )
 
 // Findings tells what is still open about the root key of a keyring that protects data below dataDir.
-func (r *Ring) Findings(dataDir string) []gate.Finding {
-	d := r.Status().Root
+func (r *Ring) Findings(dataDir string) []gate.Finding { return r.Status().Root.Findings(dataDir) }
+
+// Findings tells what is still open about a root, also of a keyring that is not open, or not made yet.
+func (d Description) Findings(dataDir string) []gate.Finding {
 	var open []gate.Finding
 	if d.File != "" && sameDisk(d.File, dataDir) {
 		open = append(open, gate.Finding{

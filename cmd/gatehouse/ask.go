@@ -59,28 +59,40 @@ func ask[A any](ctx context.Context, a *asker, name string, question any) (answe
 
 // target is the gateway that runs here, or this process.
 func (a *asker) target(ctx context.Context) (control.Target, func() error, error) {
-	places, err := findPlaces()
+	places, running, err := a.running()
 	if err != nil {
 		return nil, nil, err
 	}
+	if running != nil {
+		return running, func() error { return nil }, nil
+	}
+	return alone(ctx, a.io, places, a.file)
+}
+
+// running is the gateway that runs here, or nil.
+func (a *asker) running() (places, control.Target, error) {
+	places, err := findPlaces()
+	if err != nil {
+		return places, nil, err
+	}
 	running, err := control.Find(places.control())
 	if err != nil {
-		return nil, nil, err
+		return places, nil, err
 	}
 	var numbers []string
 	for _, p := range running {
 		if p.PID == a.process || a.process == 0 && len(running) == 1 {
-			return p, func() error { return nil }, nil
+			return places, p, nil
 		}
 		numbers = append(numbers, fmt.Sprint(p.PID))
 	}
 	switch {
 	case a.process != 0:
-		return nil, nil, fmt.Errorf("no gateway with process number %d runs on the state in %s; running: %s", a.process, places.state, strings.Join(append(numbers, "none")[:max(1, len(numbers))], ", "))
+		return places, nil, fmt.Errorf("no gateway with process number %d runs on the state in %s; running: %s", a.process, places.state, strings.Join(append(numbers, "none")[:max(1, len(numbers))], ", "))
 	case len(running) > 1:
-		return nil, nil, fmt.Errorf("%d gateways run on the state in %s; add --process with one of %s", len(running), places.state, strings.Join(numbers, ", "))
+		return places, nil, fmt.Errorf("%d gateways run on the state in %s; add --process with one of %s", len(running), places.state, strings.Join(numbers, ", "))
 	}
-	return alone(ctx, a.io, places, a.file)
+	return places, nil, nil
 }
 
 // print writes the answer: as JSON when asked for, else by text.

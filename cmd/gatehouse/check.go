@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,15 +17,18 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/config/source"
+	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
+	"github.com/gatehouse-sec/gatehouse/key"
+	"github.com/gatehouse-sec/gatehouse/kit/ca"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/listen"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
 )
 
 func checkCommand(std stdio) *cobra.Command {
-	var file string
+	var s service
 	var asJSON, strict bool
 	c := &cobra.Command{
 		Use:   "check --config FILE",
@@ -37,8 +41,8 @@ silence), and with --strict anything open.`,
 		Example: `  gatehouse check --config gatehouse.yaml
   gatehouse check --strict --json | jq '.table.open[].what'`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			found, err := check(file)
+		RunE: func(c *cobra.Command, _ []string) error {
+			found, err := check(c.Context(), s)
 			var list mistake.List
 			if err != nil && !errors.As(err, &list) {
 				return err
@@ -48,7 +52,7 @@ silence), and with --strict anything open.`,
 				err = checkJSON(std.out, list, found.table)
 			case list != nil:
 				if err = config.Print(std.err, list, terminal(std.err)); err == nil {
-					_, err = fmt.Fprintf(std.err, "\n%s in %s\n", count(len(list), "mistake"), file)
+					_, err = fmt.Fprintf(std.err, "\n%s in %s\n", count(len(list), "mistake"), s.place)
 				}
 			default:
 				err = printTable(std.out, found.table, found.connections, terminal(std.out))
@@ -69,7 +73,7 @@ silence), and with --strict anything open.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVarP(&file, "config", "c", "gatehouse.yaml", "the document")
+	s.flags(f)
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	f.BoolVar(&strict, "strict", false, "exit 2 for every open item of the table")
 	return c
@@ -77,37 +81,80 @@ silence), and with --strict anything open.`,
 
 // checked is what a document without mistakes comes to.
 type checked struct {
-	table       pipeline.Table
-	connections listen.Limits
+	table        pipeline.Table
+	connections  listen.Limits
+	remembering  remembering
+	certificates []ca.Certificate
 }
 
-// check builds everything that serve would build, but binds no socket, asks no issuer and writes no event.
-func check(file string) (checked, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return checked{}, fmt.Errorf("read the document: %w; write one with: gatehouse init", err)
+// settled are the certificates without those of which only time and a gateway that serves decide: ACME obtains them, and the
+// development authority makes them anew.
+func (c checked) settled() (all []ca.Certificate) {
+	for _, one := range c.certificates {
+		if !strings.HasPrefix(one.Where, "listen.acme: ") && one.Where != "listen: development" {
+			all = append(all, one)
+		}
 	}
-	state, err := stateDirectory()
+	return all
+}
+
+// keyFindings tells what is open about the root key, without looking for it: it may lie elsewhere than where check runs.
+func (r remembering) keyFindings(at places) []gate.Finding {
+	if !r.store.IsEmbedded() {
+		return nil // what it protects lies on another machine
+	}
+	belongs, err := at.belonging()
+	if err != nil {
+		belongs = belonging{} // serve will tell
+	}
+	root, err := key.NewRoot(r.key, belongs.Installation, key.Options{ConfigDir: at.config, Credentials: os.Getenv(credentialsFolder), Rand: random()})
+	if err != nil {
+		return []gate.Finding{{ID: "key.no_place", What: err.Error(), Fix: "key: {root: tpm}", Place: "key.root"}}
+	}
+	return root.Describe().Findings(at.state)
+}
+
+// check builds everything that serve would build, but binds no socket, opens no store, asks no issuer and writes no event.
+func check(ctx context.Context, s service) (checked, error) {
+	at, err := findPlaces()
 	if err != nil {
 		return checked{}, err
 	}
-	return checkDocument(state, file, data, waf.Load())
+	n := newNode(at.state, slog.New(slog.DiscardHandler), waf.Load())
+	defer n.close()
+	o := s.source(n, at)
+	o.Keep = "" // what a server gave before is not what is asked about
+	b, err := n.open(ctx, s.place, o)
+	if err != nil {
+		return checked{}, fmt.Errorf("read the document: %w", err)
+	}
+	found, err := checkBundle(n, b)
+	if err == nil {
+		found.table.Open = append(found.table.Open, findingsOf(found.settled())...)
+		found.table.Open = append(found.table.Open, found.remembering.keyFindings(at)...)
+	}
+	return found, err
 }
 
 // checkDocument is check for a document that was read.
 func checkDocument(state, file string, data []byte, rules *waf.Rules) (checked, error) {
 	n := newNode(state, slog.New(slog.DiscardHandler), rules)
 	defer n.close()
-	var err error
-	if n.kept.dev, err = dev.Open(state, random()); err != nil {
-		return checked{}, err
+	return checkBundle(n, source.Given(file, data))
+}
+
+// checkBundle is check for a document that was read, with a node that serves nothing.
+func checkBundle(n *node, b *source.Bundle) (found checked, err error) {
+	if n.kept.dev, err = dev.Open(n.state, random()); err != nil {
+		return found, err
 	}
-	l, err := n.load(source.Given(file, data))
+	l, err := n.load(b)
 	var m mistake.List
 	m.Under("", err)
+	var server *listen.Server
 	if l != nil {
-		_, err = listen.New(l.listen, listen.Deps{
-			Handler: n, Now: time.Now, StateDir: state, Development: l.development(), Rand: random(),
+		server, err = listen.New(l.listen, listen.Deps{
+			Handler: n, Now: time.Now, StateDir: n.state, Development: l.development(), Rand: random(),
 		})
 		m.Under("", l.document.Place(err, "listen"))
 	}
@@ -116,7 +163,12 @@ func checkDocument(state, file string, data []byte, rules *waf.Rules) (checked, 
 	}
 	table := l.gateway.Table()
 	table.Risk = append(otherRisks(l.document), table.Risk...)
-	return checked{table, l.listen.Limits.InForce()}, nil
+	found = checked{table: table, connections: l.listen.Limits.InForce()}
+	if found.remembering, err = rememberingOf(l.document, n.now()); err != nil {
+		return found, err
+	}
+	found.certificates = append(n.inventory(server, n.now()), n.named(l.document, found.remembering)...)
+	return found, nil
 }
 
 // inOrder sorts mistakes as a reader of the document meets them. Where a value is missing, nothing more is said of that

@@ -143,6 +143,7 @@ type opening struct {
 	file     string         // the document, for a command that opened the state itself
 	existing bool           // it must be there already, and nothing of it is changed
 	ring     *key.Ring      // opened already
+	env      environment    // the process' variables
 }
 
 // open opens everything in order: where the keyring lies, the keyring, the store that it encrypts, what nodes share. A
@@ -184,7 +185,9 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 // openSecrets opens the gateway's own secrets, and follows those that lie elsewhere.
 func (o opening) openSecrets(h *held) error {
 	h.kept = owned.New(keptRecords{h.durable}, owned.Errors{None: store.ErrNone, Conflict: store.ErrConflict}, owned.Options{Now: o.now, Rand: random()})
-	sources, err := secretsource.New(o.document.secret, secretsource.Deps{Now: o.now, Kept: h.kept.Source()})
+	sources, err := secretsource.New(o.document.secret, secretsource.Deps{
+		Now: o.now, Kept: h.kept.Source(), LookupEnv: o.env.lookup, Credentials: os.Getenv(credentialsFolder),
+	})
 	if err != nil {
 		return err
 	}
@@ -199,6 +202,9 @@ func (o opening) openSecrets(h *held) error {
 	return nil
 }
 
+// credentialsFolder names the folder in which systemd hands credentials to a service.
+const credentialsFolder = "CREDENTIALS_DIRECTORY"
+
 // openStore opens the keyring and the store. The embedded store is encrypted by the keyring, which lies beside it; in
 // PostgreSQL the keyring is a record that all nodes share.
 func (o opening) openStore(ctx context.Context, h *held) (err error) {
@@ -206,8 +212,8 @@ func (o opening) openStore(ctx context.Context, h *held) (err error) {
 		return err
 	}
 	options := key.Options{
-		Purposes: purposes(), ConfigDir: o.places.config, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
-		Collector: o.shares, Root: o.root, Now: o.now, Rand: random(),
+		Purposes: purposes(), ConfigDir: o.places.config, Credentials: os.Getenv(credentialsFolder),
+		Collector: o.shares, Root: o.root, Resolve: o.env.resolve, Now: o.now, Rand: random(),
 	}
 	url := o.document.store.URL
 	if o.document.store.IsEmbedded() {
@@ -226,7 +232,7 @@ func (o opening) openServer(ctx context.Context, h *held, options key.Options) (
 	if err := h.belongs.notServer(o.document.store.URL, filepath.Join(o.places.state, storeFile)); err != nil {
 		return err
 	}
-	if h.server, err = postgres.Open(ctx, postgres.Options{Config: o.document.store, Now: o.now, Log: o.log}); err != nil {
+	if h.server, err = postgres.Open(ctx, postgres.Options{Config: o.document.store, Resolve: o.env.resolve, Now: o.now, Log: o.log}); err != nil {
 		return err
 	}
 	h.closers = append(h.closers, h.server.Close)
@@ -310,7 +316,7 @@ func (o opening) openShared(ctx context.Context, h *held) error {
 	if err != nil {
 		return err
 	}
-	h.shared, err = redis.Open(ctx, redis.Options{Config: o.document.store.Shared, HashKey: digest, Node: h.identity.ID,
+	h.shared, err = redis.Open(ctx, redis.Options{Config: o.document.store.Shared, Resolve: o.env.resolve, HashKey: digest, Node: h.identity.ID,
 		Nodes: func() int { return h.nodes.Count() }, Now: o.now, Log: o.log})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/config/source"
@@ -24,11 +25,50 @@ func (n *node) open(ctx context.Context, place string, o source.Options) (*sourc
 		return nil, err
 	}
 	n.current.source = s
-	b, err := s.Read(ctx)
+	b, err := settled(ctx, func() (*source.Bundle, error) { return s.Read(ctx) })
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w; write one with: gatehouse init", err)
 	}
 	return b, err
+}
+
+// settled tries again while the document is being exchanged: reads, and perhaps understands and accepts, until what was read
+// is of one generation.
+func settled[A any](ctx context.Context, try func() (A, error)) (A, error) {
+	for n := 1; ; n++ {
+		a, err := try()
+		if n == settleTries || !errors.Is(err, source.ErrChanged) {
+			return a, err
+		}
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-time.After(settlePause):
+		}
+	}
+}
+
+// How often and after which pause a start reads a document again that changed while it was read.
+const (
+	settleTries = 10
+	settlePause = 300 * time.Millisecond
+)
+
+// first puts together what the node begins with; a document that changes meanwhile is read again.
+func (n *node) first(ctx context.Context, b *source.Bundle) (*loaded, error) {
+	return settled(ctx, func() (l *loaded, err error) {
+		if b == nil {
+			if b, err = n.current.source.Read(ctx); err != nil {
+				return nil, err
+			}
+		}
+		l, err = n.load(b)
+		if err == nil {
+			err = b.Accept(ctx)
+		}
+		b = nil
+		return l, err
+	})
 }
 
 // hold opens what this installation remembers, by the document that is about to be served. From now on the process answers
@@ -49,7 +89,7 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 	if err != nil {
 		return err
 	}
-	n.held, err = opening{places: at, document: document, log: n.log, now: n.now, shares: shares}.open(ctx)
+	n.held, err = opening{places: at, document: document, log: n.log, now: n.now, shares: shares, env: n.kept.env}.open(ctx)
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}

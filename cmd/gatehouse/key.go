@@ -281,7 +281,7 @@ func recoverKeys(ctx context.Context, a *asker) (given handedOut, err error) {
 	if err != nil {
 		return given, err
 	}
-	document, err := sectionsOf(a.file, time.Now())
+	document, err := sectionsOf(ctx, a.file, time.Now())
 	if err != nil {
 		return given, err
 	}

@@ -69,6 +69,8 @@ type kept struct {
 	dev      *dev.Issuer // nil unless the development issuer is on
 	pools    *pools
 	streams  *pipeline.Drain // ends what has no end of its own
+	lives    lives           // the secrets that pools and sockets were given
+	env      environment
 }
 
 // written is the log of events on its way.
@@ -84,10 +86,11 @@ type written struct {
 // current is the document in force, under a lock: one document at a time.
 type current struct {
 	sync.Mutex
-	listen listen.Config
-	apis   []string
-	source *source.Source // where it comes from; nil for one that was given
-	state  source.State
+	listen   listen.Config
+	apis     []string
+	document *config.Document
+	source   *source.Source // where it comes from; nil for one that was given
+	state    source.State
 }
 
 // newNode makes the parts that need no document.
@@ -213,6 +216,11 @@ func (n *node) load(b *source.Bundle) (*loaded, error) {
 	n.kept.pools.begin()
 	l.gateway, err = pipeline.Build(d, n.tools(l))
 	m.Under("", err)
+	if n.held != nil && len(m) == 0 { // otherwise whoever asked has told it already
+		ctx, end := context.WithTimeout(context.Background(), resolveTime)
+		m.Under("", n.held.mayRead(ctx, d))
+		end()
+	}
 	misplaced(m)
 	return l, m.Err()
 }

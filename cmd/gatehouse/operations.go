@@ -22,6 +22,12 @@ func operations(h *held, n *node) *control.Operations {
 	control.Handle(&o, "store.status", h.storeStatus)
 	control.Handle(&o, "store.migrate", h.migrate)
 	secretOperations(&o, h, n)
+	control.Handle(&o, "ca.internal", func(context.Context, nothing, control.Progress) (authorityBundle, error) {
+		return authorityBundle{string(h.authority.Bundle())}, nil
+	})
+	if n != nil {
+		control.Handle(&o, "certificates", n.certificates)
+	}
 	control.Handle(&o, "audit.verify", h.verifyAudit(n))
 	control.Handle(&o, "backup.create", h.copies.create)
 	control.Handle(&o, "backup.list", h.copies.list)

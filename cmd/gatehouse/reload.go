@@ -213,8 +213,9 @@ func (n *node) inForce(l *loaded) {
 	}
 	if n.held != nil {
 		n.held.secrets.Keep(referredTo(l.document))
+		n.kept.lives.keep(readings(l.document))
 	}
-	n.current.listen, n.current.apis, n.current.state = l.listen, apis, l.bundle.State()
+	n.current.listen, n.current.apis, n.current.document, n.current.state = l.listen, apis, l.document, l.bundle.State()
 	n.serves.Store(&fleet.Document{Hash: n.current.state.Generation, Version: n.current.state.Version, Loaded: n.now()})
 }
 

@@ -3,10 +3,17 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/secret"
+	owned "github.com/gatehouse-sec/gatehouse/secret/kept"
 	"github.com/gatehouse-sec/gatehouse/upstream/authority"
 )
 
@@ -20,14 +27,103 @@ func (n *node) resolver(reader string) func(secret.Ref) (secret.Value, error) {
 		if n.held == nil {
 			return ref.Resolve()
 		}
-		ctx, end := context.WithTimeout(context.Background(), resolveTime)
-		defer end()
-		live, err := n.held.secrets.Live(ctx, ref, reader)
+		live, err := n.kept.lives.get(reading{reader, ref}, n.held.secrets)
 		if err != nil {
 			return secret.Value{}, err
 		}
 		return live.Value()
 	}
+}
+
+// reading is a part of the document and what it refers to.
+type reading struct {
+	reader string
+	ref    secret.Ref
+}
+
+// lives are the secrets that parts of the document were given. Whether they may read them was asked at a load: nothing that
+// serves a request waits for the store.
+type lives struct {
+	mu  sync.RWMutex
+	all map[reading]*secret.Live
+}
+
+func (l *lives) get(r reading, from *secret.Keeper) (*secret.Live, error) {
+	l.mu.RLock()
+	live := l.all[r]
+	l.mu.RUnlock()
+	if live != nil {
+		return live, nil
+	}
+	ctx, end := context.WithTimeout(context.Background(), resolveTime)
+	defer end()
+	live, err := from.Live(ctx, r.ref, r.reader)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[reading]*secret.Live{}
+	}
+	l.all[r] = live
+	return live, nil
+}
+
+// keep forgets what the document in force doesn't refer to.
+func (l *lives) keep(all map[reading]string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.all, func(r reading, _ *secret.Live) bool { _, ok := all[r]; return !ok })
+}
+
+// readings are the references of those parts of a document that a reader stands for, with the place of each.
+func readings(d *config.Document) map[reading]string {
+	all := map[reading]string{}
+	within := func(reader, path string) {
+		eachPlace(d.Value(path), path, func(place, text string) {
+			var ref secret.Ref
+			if ref.UnmarshalText([]byte(text)) == nil {
+				all[reading{reader, ref}] = place
+			}
+		})
+	}
+	within("listen", "listen")
+	for i := range d.Len("apis") {
+		path := fmt.Sprintf("apis[%d]", i)
+		within(fmt.Sprintf("apis.%v", d.Value(path+".name")), path)
+	}
+	return all
+}
+
+// mayRead finds the parts of a document that refer to a secret of the gateway's own and may no longer read it. When the
+// store can't be asked, those that could read it before go on.
+func (h *held) mayRead(ctx context.Context, d *config.Document) error {
+	var own map[string]owned.Info
+	var m mistake.List
+	for r, place := range readings(d) {
+		name, _, _ := strings.Cut(r.ref.Place(), "@")
+		if r.ref.Scheme() != secret.Kept {
+			continue
+		}
+		if own == nil {
+			all, err := h.kept.List(ctx)
+			if err != nil {
+				return nil //nolint:nilerr // see above
+			}
+			own = map[string]owned.Info{}
+			for _, s := range all {
+				own[s.Name] = s
+			}
+		}
+		s, ok := own[name]
+		if !ok || s.Current == 0 || slices.Contains(s.MayRead, r.reader) || slices.Contains(s.MayRead, "*") {
+			continue // one that is gone is told by whoever needs it
+		}
+		m.Add(place, "", "%s may not read it, only %s; to allow it: gatehouse secret allow %s --reader %s",
+			r.reader, readersOf(s.MayRead), name, strings.Join(append(slices.Clone(s.MayRead), r.reader), ","))
+	}
+	return d.Place(m.Err(), "")
 }
 
 // referredTo are the secrets that a document refers to: they are followed while it is in force, others are forgotten.
@@ -43,17 +139,22 @@ func referredTo(d *config.Document) (refs []secret.Ref) {
 
 // eachText calls with for every text in a value of the document.
 func eachText(v any, with func(string)) {
+	eachPlace(v, "", func(_, text string) { with(text) })
+}
+
+// eachPlace is eachText with the path of each text; path is that of the value.
+func eachPlace(v any, path string, with func(path, text string)) {
 	switch v := v.(type) {
 	case map[string]any:
-		for _, inner := range v {
-			eachText(inner, with)
+		for key, inner := range v {
+			eachPlace(inner, path+"."+key, with)
 		}
 	case []any:
-		for _, inner := range v {
-			eachText(inner, with)
+		for i, inner := range v {
+			eachPlace(inner, fmt.Sprintf("%s[%d]", path, i), with)
 		}
 	case string:
-		with(v)
+		with(path, v)
 	}
 }
 

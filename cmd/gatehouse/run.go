@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
+	"github.com/gatehouse-sec/gatehouse/kit/harden"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
 )
@@ -75,11 +76,15 @@ func (q quick) run(ctx context.Context, io stdio) error {
 		_, err := fmt.Fprint(io.out, text)
 		return err
 	}
+	hardened := harden.Process()
 	at, err := findPlaces()
 	if err != nil {
 		return err
 	}
 	n := newNode(at.state, logger(io), waf.Load())
+	if hardened != nil {
+		n.log.Warn("others on this machine may look into this process", "error", hardened)
+	}
 	if n.kept.dev, err = dev.Open(at.state, random()); err != nil {
 		return err
 	}

@@ -14,10 +14,12 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
+	"github.com/gatehouse-sec/gatehouse/kit/harden"
 	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
@@ -51,13 +53,18 @@ gatehouse document.`,
 		},
 	}
 	f := c.Flags()
+	s.flags(f)
+	f.BoolVar(&s.only, "verify", false, "look whether keys, store, events, document and certificates are all there and whole; serve nothing, write nothing")
+	f.BoolVar(&s.json, "json", false, "with --verify, print JSON")
+	return c
+}
+
+// flags say where the document is and whose it must be.
+func (s *service) flags(f *pflag.FlagSet) {
 	f.StringVarP(&s.place, "config", "c", "gatehouse.yaml", "the document: a file, git:REPOSITORY//FILE@REF or https://...")
 	f.StringArrayVar(&s.signedBy, "signed-by", nil, "take signed documents only; the key, as gatehouse document keygen printed it; again for more")
 	f.StringVar(&s.ca, "document-ca", "", "authorities of the server that holds the document, PEM")
 	f.TextVar(&s.token, "document-token", secret.Ref{}, "reference to the bearer token for that server")
-	f.BoolVar(&s.only, "verify", false, "look whether keys, store, events, document and certificates are all there and whole; serve nothing, write nothing")
-	f.BoolVar(&s.json, "json", false, "with --verify, print JSON")
-	return c
 }
 
 // service is what gatehouse serve was asked for.
@@ -72,10 +79,10 @@ type service struct {
 
 // source says how the document is read.
 func (s service) source(n *node, at places) source.Options {
-	o := source.Options{SignedBy: s.signedBy, Floor: source.FloorFile(filepath.Join(at.state, "document.json")), HTTP: source.HTTP{CA: s.ca}, Report: n.documentAway}
+	o := source.Options{SignedBy: s.signedBy, Floor: source.FloorFile(filepath.Join(at.state, "document.json")), HTTP: source.HTTP{CA: s.ca}, Keep: at.state, Report: n.documentAway}
 	if !s.token.IsZero() {
 		o.HTTP.Token = func() ([]byte, error) {
-			v, err := s.token.Resolve()
+			v, err := n.kept.env.resolve(s.token)
 			if err != nil {
 				return nil, err
 			}
@@ -90,6 +97,7 @@ func (s service) serve(ctx context.Context, io stdio) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP) // before anything else: a SIGHUP that nobody waits for ends a process
 	defer signal.Stop(hangup)
+	hardened := harden.Process()
 	boundMemory()
 	usual := collectLater()
 	rules := waf.Load()
@@ -98,6 +106,10 @@ func (s service) serve(ctx context.Context, io stdio) error {
 		return err
 	}
 	n := newNode(at.state, logger(io), rules)
+	n.kept.env = copyEnvironment()
+	if hardened != nil {
+		n.log.Warn("others on this machine may look into this process", "error", hardened)
+	}
 	if n.kept.dev, err = dev.Open(at.state, random()); err != nil {
 		return err
 	}
@@ -109,9 +121,9 @@ func (s service) serve(ctx context.Context, io stdio) error {
 		return err
 	}
 	n.current.source.Share(floor{n.held.durable})
-	l, err := n.load(bundle)
+	l, err := n.first(ctx, bundle)
 	if err == nil {
-		err = bundle.Accept(ctx)
+		err = scrub(l.document, s.token)
 	}
 	if err != nil {
 		return errors.Join(err, n.release())

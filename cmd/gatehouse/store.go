@@ -147,7 +147,7 @@ func (h *held) migrate(ctx context.Context, q moving, tell control.Progress) (do
 	if err := cfg.Check(h.now()); err != nil {
 		return done, err
 	}
-	server, err := postgres.Open(ctx, postgres.Options{Config: cfg, Now: h.now, Log: h.log})
+	server, err := postgres.Open(ctx, postgres.Options{Config: cfg, Resolve: h.env.resolve, Now: h.now, Log: h.log})
 	if err != nil {
 		return done, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/config/source"
 )
 
 // upkeepEvery is how often the clock and the log of events are looked at.
@@ -16,7 +18,7 @@ const jumpFrom = 2 * time.Second
 func (n *node) upkeep(ctx context.Context) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
-	failing := false
+	failing, expired := false, int64(0)
 	last, real := n.now(), time.Now()
 	for {
 		select {
@@ -31,7 +33,25 @@ func (n *node) upkeep(ctx context.Context) {
 		}
 		last, real = now, real.Add(passed)
 		failing = n.watchEvents(failing)
+		expired = n.watchDocument(now, expired)
 	}
+}
+
+// watchDocument tells once of each document in force that its note has expired: somebody may be keeping a newer one away.
+// It gives the version of which it was told last.
+func (n *node) watchDocument(now time.Time, told int64) int64 {
+	if !n.current.TryLock() {
+		return told // a reload; the next look will do
+	}
+	s := n.current.state
+	n.current.Unlock()
+	if s.Expires.IsZero() || now.Before(s.Expires) || s.Version == told {
+		return told
+	}
+	text := fmt.Sprintf("the note of version %d ended on %s; what is in force stays so, but a start would be refused: sign the document again with a higher version", s.Version, s.Expires.UTC().Format(time.RFC3339))
+	n.log.Warn("the document has expired", "reason", source.ReasonExpired, "version", s.Version, "expires", s.Expires)
+	n.system(source.ReasonExpired, text)
+	return s.Version
 }
 
 // jumped is by how much the wall clock moved more than the time that passed, or 0.
