@@ -43,6 +43,7 @@ type Report struct {
 	Document    Document         `json:"document"` //
 	Policy      string           `json:"policy,omitempty"`
 	Ready       bool             `json:"ready"`
+	Keyring     int64            `json:"keyring,omitempty"` // generation that it seals with; an older one is needed while a node has it
 	Shared      Shared           `json:"shared"`
 	Revocations RevocationStatus `json:"revocations"`
 }

@@ -32,16 +32,17 @@ import (
 
 // What keys are for. Each is rotated on its own.
 const (
-	forStore     = "store"     // the values of records
-	forFile      = "file"      // the file of the embedded store
-	forAudit     = "audit"     // checkpoints of the event log
-	forFleet     = "fleet"     // what nodes tell each other, names of callers and addresses
-	forBackup    = "backup"    // the gateway's own access to its backups
-	forAuthority = "authority" // the certificates that the gateway issues itself
+	forStore      = "store"      // the values of records
+	forFile       = "file"       // the file of the embedded store
+	forAudit      = "audit"      // checkpoints of the event log
+	forFleet      = "fleet"      // names of callers and addresses among nodes; seals nothing, and stays
+	forRevocation = "revocation" // what nodes tell each other of tokens that are called back; fleet calls it so
+	forBackup     = "backup"     // the gateway's own access to its backups
+	forAuthority  = "authority"  // the certificates that the gateway issues itself
 )
 
 func purposes() []string {
-	return []string{forStore, forFile, forAudit, forFleet, forBackup, forAuthority}
+	return []string{forStore, forFile, forAudit, forFleet, forRevocation, forBackup, forAuthority}
 }
 
 // remembering is what the document says of how this installation remembers. It holds from the start of a process to its end.
@@ -331,7 +332,7 @@ const remembered = 1 << 18
 
 // keyringEvery and authorityEvery are how often it is looked at what other nodes have changed.
 const (
-	keyringEvery   = 5 * time.Second
+	keyringEvery   = 2 * time.Second
 	authorityEvery = 10 * time.Minute
 )
 

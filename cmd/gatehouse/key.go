@@ -102,9 +102,12 @@ func (h *held) rotateKeys(ctx context.Context, q rotation, tell control.Progress
 			return nil, fmt.Errorf("there is no key for %q; the purposes are %s", p, strings.Join(purposes(), ", "))
 		}
 	}
+	if slices.Contains(q.Purposes, forFleet) {
+		return nil, fmt.Errorf("the key of %s is not changed: it seals nothing, and nodes that make names with another would not find what they share, such as which tokens were used", forFleet)
+	}
 	var done []key.Rotation
 	for _, p := range purposes() {
-		if len(q.Purposes) > 0 && !slices.Contains(q.Purposes, p) || p == forFile && h.file == nil {
+		if len(q.Purposes) > 0 && !slices.Contains(q.Purposes, p) || p == forFile && h.file == nil || p == forFleet {
 			continue
 		}
 		r, err := h.ring.Rotate(ctx, p, h.reseal(p, tell), h.left(p))
@@ -116,9 +119,12 @@ func (h *held) rotateKeys(ctx context.Context, q rotation, tell control.Progress
 	return done, nil
 }
 
-// reseal encrypts anew what a purpose's key encrypts.
+// reseal encrypts anew what a purpose's key encrypts, once no node seals with an older key any more.
 func (h *held) reseal(purpose string, tell control.Progress) key.Reseal {
 	return func(ctx context.Context, _ key.Rotation) error {
+		if err := h.allHaveHeard(ctx, tell); err != nil {
+			return err
+		}
 		switch purpose {
 		case forStore:
 			_, err := store.Reseal(ctx, h.durable.now(), store.Progress(tell))
@@ -133,13 +139,49 @@ func (h *held) reseal(purpose string, tell control.Progress) key.Reseal {
 	}
 }
 
-// left counts what still needs an older key: other nodes that have not heard of the new one may still seal with it.
+// left counts what still needs an older key: nodes that have not heard of the new one, and what was sealed again only now.
 func (h *held) left(purpose string) key.Left {
 	return func(ctx context.Context, _ key.Rotation) (int64, error) {
 		if purpose == forBackup {
 			return h.copies.needing(ctx), nil
 		}
-		return 0, nil
+		behind, err := h.behind(ctx)
+		if err != nil || len(behind) > 0 || purpose != forStore {
+			return int64(len(behind)), err
+		}
+		return store.Reseal(ctx, h.durable.now(), nil)
+	}
+}
+
+// behind names the nodes that seal with an older generation of the keyring than this one.
+func (h *held) behind(ctx context.Context) (names []string, err error) {
+	generation := h.ring.Status().Generation
+	nodes, err := h.nodes.List(ctx)
+	for _, n := range nodes {
+		if !n.Self && n.Keyring < generation {
+			names = append(names, n.Name)
+		}
+	}
+	return names, err
+}
+
+// allHaveHeard waits until every node has the newest generation of the keyring.
+func (h *held) allHaveHeard(ctx context.Context, tell control.Progress) error {
+	limit := h.now().Add(10 * keyringEvery)
+	for {
+		behind, err := h.behind(ctx)
+		if err != nil || len(behind) == 0 {
+			return err
+		}
+		if h.now().After(limit) {
+			return fmt.Errorf("these nodes have not heard of the new key: %s; see to them, and rotate again", strings.Join(behind, ", "))
+		}
+		tell(0, 0, "waiting for "+strings.Join(behind, ", ")+" to hear of the new key")
+		select {
+		case <-time.After(keyringEvery / 10):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

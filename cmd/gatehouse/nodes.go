@@ -47,7 +47,7 @@ func (n *node) jobs() []fleet.Job {
 func (n *node) report() fleet.Report {
 	h := n.held
 	r := fleet.Report{
-		Program: version(), Ready: n.ready.Load(), Revocations: h.revocations.Status(), Shared: fleet.Shared{Kind: "memory"},
+		Program: version(), Ready: n.ready.Load(), Keyring: h.ring.Status().Generation, Revocations: h.revocations.Status(), Shared: fleet.Shared{Kind: "memory"},
 	}
 	if d := n.serves.Load(); d != nil {
 		r.Document = *d

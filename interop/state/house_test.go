@@ -3,6 +3,8 @@ package state
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -131,7 +133,7 @@ func (s *setting) redis(t *testing.T, address, ca string) string {
 type home struct {
 	dir  string
 	port string
-	as   func(*exec.Cmd)                                                  // changes how programs are started; may be nil
+	as   func(*exec.Cmd)                                                   // changes how programs are started; may be nil
 	dial func(ctx context.Context, network, addr string) (net.Conn, error) // how it is reached; nil: as usual
 }
 
@@ -374,6 +376,13 @@ func freePort(t *testing.T) string {
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
+}
+
+// randomKey is what openssl rand -hex 32 prints.
+func randomKey() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
 }
 
 // says fails the test when a text lacks one of some words.
