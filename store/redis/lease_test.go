@@ -85,6 +85,7 @@ func simulated(t testing.TB, n int, clock *manual) ([]*Counters, *arithmetic) {
 		c.circuit = newCircuit(t.Context(), "rates", clock.now, slog.New(slog.DiscardHandler), func(context.Context) error { return errors.New("not asked") })
 		c.client = &Client{stopped: t.Context()}
 		c.others.Store(int64(n))
+		c.patient = 5 * time.Second // whatever else runs on this machine
 		nodes = append(nodes, c)
 	}
 	return nodes, m
