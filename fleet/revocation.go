@@ -50,9 +50,11 @@ var (
 
 const (
 	revocationPrefix = "revocation/"
-	maxWord          = 1024             // bytes of an issuer, a subject, a token's id
-	ahead            = 5 * time.Minute  // how far in the future a time may lie, for issuers whose clocks do
-	allowance        = 60 * time.Second // how long after its end a token may still be accepted (identity's largest clock_skew)
+	maxWord          = 1024            // bytes of an issuer, a subject, a token's id
+	ahead            = 5 * time.Minute // how far in the future a time may lie, for issuers whose clocks do
+	// allowance is how long after its life a token may still be accepted: its iat may be ahead of our clock and our clock behind
+	// its exp, each by identity's largest clock_skew.
+	allowance = 2 * 60 * time.Second
 )
 
 // complete checks a revocation and fills in what follows from the rest.

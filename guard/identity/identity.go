@@ -31,7 +31,7 @@ const (
 	Unset              gate.Reason = "identity.unset"               // a fault of ours: a reader allowed without naming a caller
 	Revoked            gate.Reason = "identity.revoked"             // called back before its end
 	RevocationsUnknown gate.Reason = "identity.revocations_unknown" // the list of what was called back is too old: 503
-	LongLived          gate.Reason = "identity.long_lived"          // lives longer than revocations are remembered
+	LongLived          gate.Reason = "identity.long_lived"          // lives longer than revocations are remembered, or nobody knows how long
 	NoID               gate.Reason = "identity.no_id"               // single use, and nothing to remember it by
 	Replayed           gate.Reason = "identity.replayed"            // single use, and shown before
 	ReplayUnknown      gate.Reason = "identity.replay_unknown"      // single use, and the memory can't be asked: 503
@@ -59,7 +59,7 @@ type Tools struct {
 	Dev      *dev.Issuer // nil: there is no development issuer
 
 	Revocations Revocations   // nil: there is no way to call a token back
-	Longest     time.Duration // tokens that live longer could not be called back and are refused; 0: any
+	Longest     time.Duration // tokens that live longer from iat on could not be called back and are refused; 0: any
 	Once        Once          // nil: no API can ask for single use
 }
 

@@ -37,9 +37,8 @@ func (t Tools) recall(p *gate.Principal) gate.Verdict {
 	if t.Revocations == nil {
 		return gate.Allow()
 	}
-	if t.Longest > 0 && !p.Expires.IsZero() && p.Expires.Sub(t.Now()) > t.Longest {
-		return gate.Deny(gate.NoIdentity, LongLived, "the token lives for another %s; one that lives longer than %s could not be called back",
-			p.Expires.Sub(t.Now()).Round(time.Second), t.Longest).At("fleet.revocations.longest_token")
+	if v := t.short(p); !v.Allowed() {
+		return v
 	}
 	yes, err := t.Revocations.Revoked(p.Issuer, p.Subject, p.Token, issued(p))
 	switch {
@@ -47,6 +46,24 @@ func (t Tools) recall(p *gate.Principal) gate.Verdict {
 		return gate.Deny(gate.NoIdentity, Revoked, "the token was called back")
 	case err != nil:
 		return gate.Deny(gate.Unavailable, RevocationsUnknown, "%v", err).With("Retry-After", "5")
+	}
+	return gate.Allow()
+}
+
+// short refuses a token whose whole life is longer than a revocation is remembered: called back early, it would be refused
+// for being long until little of it is left, and be good again then. Its life counts from iat: nbf may lie far after the day
+// on which it was issued and stolen.
+func (t Tools) short(p *gate.Principal) gate.Verdict {
+	if t.Longest <= 0 || p.Expires.IsZero() {
+		return gate.Allow()
+	}
+	from := issued(p)
+	if from.IsZero() {
+		return gate.Deny(gate.NoIdentity, LongLived, "the token doesn't say when it was issued (iat), so that nobody can tell how long its recall must be remembered; have the issuer add iat")
+	}
+	if life := p.Expires.Sub(from); life > t.Longest {
+		return gate.Deny(gate.NoIdentity, LongLived, "the token lives for %s; one that lives longer than %s could not be called back", life, t.Longest).
+			At("fleet.revocations.longest_token")
 	}
 	return gate.Allow()
 }
