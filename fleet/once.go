@@ -54,6 +54,10 @@ func (o *Once) Since() time.Time { return time.Unix(0, o.since.Load()) }
 func (o *Once) look(ctx context.Context) error {
 	for range 3 {
 		r, err := o.records.Get(ctx, epochKey)
+		version := int64(0)
+		if errors.Is(err, store.ErrSealed) { // its key was destroyed, or somebody was at it: what it said is not known any more
+			version, err = store.Any, store.ErrNone
+		}
 		if err == nil {
 			n, err := strconv.ParseInt(string(r.Value), 10, 64)
 			if err != nil {
@@ -65,7 +69,7 @@ func (o *Once) look(ctx context.Context) error {
 		if !errors.Is(err, store.ErrNone) {
 			return err
 		}
-		_, err = o.records.Write(ctx, store.Write{Key: epochKey, Value: []byte(strconv.FormatInt(o.now().UnixNano(), 10))})
+		_, err = o.records.Write(ctx, store.Write{Key: epochKey, Value: []byte(strconv.FormatInt(o.now().UnixNano(), 10)), Version: version})
 		if err != nil && !errors.Is(err, store.ErrConflict) {
 			return err
 		}
