@@ -103,11 +103,11 @@ func (r remembering) keyFindings(at places) []gate.Finding {
 	if !r.store.IsEmbedded() {
 		return nil // what it protects lies on another machine
 	}
-	belongs, err := at.belonging()
-	if err != nil {
-		belongs = belonging{} // serve will tell
+	installation := "*" // any that has its key here
+	if belongs, err := at.belonging(); err == nil && belongs.known() {
+		installation = belongs.Installation
 	}
-	root, err := key.NewRoot(r.key, belongs.Installation, key.Options{ConfigDir: at.config, Credentials: os.Getenv(credentialsFolder), Rand: random()})
+	root, err := key.NewRoot(r.key, installation, key.Options{ConfigDir: at.config, Credentials: os.Getenv(credentialsFolder), Rand: random()})
 	if err != nil {
 		return []gate.Finding{{ID: "key.no_place", What: err.Error(), Fix: "key: {root: tpm}", Place: "key.root"}}
 	}

@@ -255,8 +255,8 @@ func TestNoStartWithoutRules(t *testing.T) {
 	}
 }
 
-// I6: a key that is gone when the next connection to a server is made: nothing goes to the server, and once the key is back
-// everything does.
+// I6: a key that does not fit its certificate is a rotation on its way: the pair from before goes on. One that is gone closes
+// the way to the server once its minute of grace is over, and once it is back everything goes there again.
 func TestKeyGone(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -280,23 +280,30 @@ func TestKeyGone(t *testing.T) {
 	if got := r.get("h", "/orders/1"); got.status != 200 || got.body != "1" {
 		t.Fatalf("%+v", got)
 	}
-	for what, change := range map[string]func(){
-		"gone":  func() { _ = os.Remove(r.dir + "/client.key") },
-		"empty": func() { r.write("client.key", "") },
-		"wrong": func() { r.write("client.key", certificate) },
-	} {
-		change()
+	afresh := func() answer { // over a new connection
 		server.CloseClientConnections()
-		got := r.get("h", "/orders/1")
-		if got.status != 502 && got.status != 503 {
-			t.Errorf("%s: %+v", what, got)
-		}
-		if e := r.event(got.event); e.Decision.Guard != "upstream" || e.Decision.Reason == "" {
-			t.Errorf("%s: event %+v", what, e.Decision)
-		}
-		r.write("client.key", key)
-		r.until("served again", func() bool { return r.get("h", "/orders/1").status == 200 })
+		return r.get("h", "/orders/1")
 	}
+	r.write("client.key", certificate)
+	r.until("the keeper has seen the wrong key", func() bool {
+		return afresh().status == 200 && strings.Contains(r.log.String(), "don't belong together")
+	})
+	_ = os.Remove(r.dir + "/client.key")
+	r.until("the keeper has seen that the key is gone", func() bool { return strings.Contains(r.log.String(), "the last value serves on") })
+	if got := afresh(); got.status != 200 {
+		t.Errorf("within the grace: %+v", got)
+	}
+	clock(2*time.Minute)(t, r)
+	var got answer
+	r.until("closed", func() bool { got = afresh(); return got.status != 200 })
+	if got.status != 502 && got.status != 503 {
+		t.Errorf("%+v", got)
+	}
+	if e := r.event(got.event); e.Decision.Guard != "upstream" || e.Decision.Reason == "" {
+		t.Errorf("event %+v", e.Decision)
+	}
+	r.write("client.key", key)
+	r.until("served again", func() bool { return afresh().status == 200 })
 }
 
 func roles(list string) func(*testing.T, *house) {

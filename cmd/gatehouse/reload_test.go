@@ -42,7 +42,7 @@ func TestReloadOfOneLimitTouchesNothingElse(t *testing.T) {
 	document := func(limit string) string {
 		return listening + development + fmt.Sprintf(`
 apis:
-  - {name: a, hosts: [a.test], contract: orders.yaml, to: ["%s"], guards: {limits: {url: %s}}}
+  - {name: a, hosts: [a.test], contract: orders.yaml, to: ["%s"], upstream: {health: {active: off}}, guards: {limits: {url: %s}}}
   - {name: b, hosts: [b.test], contract: orders.yaml, to: ["%s", "%s"], upstream: {health: {active: off, eject_after: 2, eject_for: 1m}, breaker: {min_requests: 3}}}
 `, a.url(), limit, good.url(), bad.url())
 	}
