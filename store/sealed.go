@@ -24,15 +24,17 @@ type Progress func(done, total int64, what string)
 //
 // A write that names Any is made by reading the version and writing with it. What ends is kept to the millisecond.
 func Sealed(d Durable, s Sealer, purpose string) Durable {
-	return &sealed{sealedRecords: sealedRecords{inner: d, sealer: s, purpose: purpose}, Durable: d}
+	return &sealed{sealedRecords: sealedRecords{table: "record", inner: d, sealer: s, purpose: purpose}, Durable: d}
 }
 
-// SealedRecords does for plain records what Sealed does for durable ones.
+// SealedRecords does for plain records what Sealed does for durable ones. Neither opens what the other has sealed, though key
+// and purpose be the same: what lies on a server that may be less well guarded is not to be moved where it counts for more.
 func SealedRecords(r Records, s Sealer, purpose string) Records {
-	return &sealedRecords{inner: r, sealer: s, purpose: purpose}
+	return &sealedRecords{table: "shared", inner: r, sealer: s, purpose: purpose}
 }
 
 type sealedRecords struct {
+	table   string
 	inner   Records
 	sealer  Sealer
 	purpose string
@@ -47,9 +49,9 @@ type sealed struct {
 const attempts = 200
 
 // aad writes what a seal is bound to. Every part has its length before it, so that no two records give the same bytes.
-func aad(key string, version int64, expires time.Time) []byte {
+func aad(table, key string, version int64, expires time.Time) []byte {
 	b := make([]byte, 0, 64+len(key))
-	for _, part := range []string{"record", key, "value"} { // table, row, column
+	for _, part := range []string{table, key, "value"} { // table, row, column
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
@@ -71,7 +73,7 @@ func (s *sealedRecords) seal(w Write) (Write, error) {
 	if !w.Expires.IsZero() {
 		w.Expires = time.UnixMilli(w.Expires.UnixMilli()).UTC()
 	}
-	value, err := s.sealer.Seal(s.purpose, w.Value, aad(w.Key, w.Version+1, w.Expires))
+	value, err := s.sealer.Seal(s.purpose, w.Value, aad(s.table, w.Key, w.Version+1, w.Expires))
 	if err != nil {
 		return w, fmt.Errorf("%w: seal %q: %w", ErrUnavailable, w.Key, err)
 	}
@@ -80,7 +82,7 @@ func (s *sealedRecords) seal(w Write) (Write, error) {
 }
 
 func (s *sealedRecords) open(r Record) (Record, error) {
-	value, err := s.sealer.Open(s.purpose, r.Value, aad(r.Key, r.Version, r.Expires))
+	value, err := s.sealer.Open(s.purpose, r.Value, aad(s.table, r.Key, r.Version, r.Expires))
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %q at version %d: %w; restore it from a backup, and look into who wrote it", ErrSealed, r.Key, r.Version, err)
 	}
