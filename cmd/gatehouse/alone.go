@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/config"
@@ -13,11 +16,18 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
-// alone opens the state for one command, while no gateway runs on it.
-func alone(ctx context.Context, io stdio, at places, file string) (control.Target, func() error, error) {
+// alone opens the state for one command, while no gateway runs on it. Unless the command may come first, there must be a
+// state: with another user's, or from another folder than the document's, a token would seem to be called back that every
+// gateway goes on to take.
+func alone(ctx context.Context, io stdio, at places, file string, first bool) (control.Target, func() error, error) {
 	document, err := sectionsOf(ctx, file, time.Now())
 	if err != nil {
 		return nil, nil, err
+	}
+	if !first && document.store.IsEmbedded() {
+		if err := at.notEmpty(file); err != nil {
+			return nil, nil, err
+		}
 	}
 	quiet := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	h, err := opening{places: at, document: document, log: quiet, now: time.Now, file: file}.open(ctx)
@@ -29,6 +39,17 @@ func alone(ctx context.Context, io stdio, at places, file string) (control.Targe
 	}
 	tellFirst(io.err, h.first)
 	return operations(h, nil), h.close, nil
+}
+
+// notEmpty refuses a state directory in which no gateway has ever kept anything.
+func (p places) notEmpty(file string) error {
+	for _, name := range []string{belongingFile, keyringFile, storeFile} {
+		if _, err := os.Lstat(filepath.Join(p.state, name)); !errors.Is(err, fs.ErrNotExist) {
+			return nil //nolint:nilerr // something is there; what opens it tells what is wrong with it
+		}
+	}
+	return fmt.Errorf("no gateway runs on the state in %s, and none ever has; run this as the gateway's user, with its XDG_DATA_HOME (and --config, if %s is not its document): "+
+		"for the systemd unit: sudo env XDG_DATA_HOME=/var/lib/gatehouse XDG_CONFIG_HOME=/var/lib/gatehouse-key gatehouse ...; nothing was done", p.state, file)
 }
 
 // readDocument reads the document at a place, for a command that serves nothing by it.

@@ -47,7 +47,7 @@ func asking(std stdio, c *cobra.Command, do func(ctx context.Context, a *asker, 
 
 // ask has an operation performed, shows how far it has come, and gives the answer.
 func ask[A any](ctx context.Context, a *asker, name string, question any) (answer A, err error) {
-	target, end, err := a.target(ctx)
+	target, end, err := a.target(ctx, name)
 	if err != nil {
 		return answer, err
 	}
@@ -57,8 +57,8 @@ func ask[A any](ctx context.Context, a *asker, name string, question any) (answe
 	return answer, errors.Join(err, end())
 }
 
-// target is the gateway that runs here, or this process.
-func (a *asker) target(ctx context.Context) (control.Target, func() error, error) {
+// target is the gateway that runs here, or this process, for an operation.
+func (a *asker) target(ctx context.Context, name string) (control.Target, func() error, error) {
 	places, running, err := a.running()
 	if err != nil {
 		return nil, nil, err
@@ -66,7 +66,7 @@ func (a *asker) target(ctx context.Context) (control.Target, func() error, error
 	if running != nil {
 		return running, func() error { return nil }, nil
 	}
-	return alone(ctx, a.io, places, a.file)
+	return alone(ctx, a.io, places, a.file, strings.HasPrefix(name, "secret.")) // which may come before the first start
 }
 
 // running is the gateway that runs here, or nil.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/user"
 	"slices"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 )
 
 func revokeCommand(std stdio) *cobra.Command {
@@ -90,6 +93,13 @@ func kindOf(r fleet.Revocation, before string) (fleet.Kind, error) {
 // revoke calls tokens back, and writes down which, by whom and why.
 func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Revoked, error) {
 	if n == nil {
+		issuers, err := issuersIn(ctx, h.opening.file)
+		if err == nil && len(issuers) > 0 {
+			err = named(issuers, &q)
+		}
+		if err != nil {
+			return fleet.Revoked{}, err
+		}
 		return h.revocations.Revoke(ctx, q)
 	}
 	if err := named(n.gateway.Load().Issuers(), &q); err != nil {
@@ -100,6 +110,38 @@ func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Re
 		n.system("token.revoked", fmt.Sprintf("%s; asked by %s, because: %s", what(done), done.By, cmp.Or(done.Why, "no reason given")))
 	}
 	return done, err
+}
+
+// issuersIn lists who vouches for callers by a document, for a command that serves nothing by it; nobody when there is no
+// document, as with gatehouse run.
+func issuersIn(ctx context.Context, file string) (list []string, err error) {
+	b, err := readDocument(ctx, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, err := config.Parse(b.File, b.Data)
+	if err != nil {
+		return nil, err
+	}
+	add := func(section string) {
+		if d.Value(section+".development") != nil {
+			list = append(list, dev.Name)
+		}
+		for i := range d.Len(section + ".issuers") {
+			if name, ok := d.Value(fmt.Sprintf("%s.issuers[%d].issuer", section, i)).(string); ok {
+				list = append(list, name)
+			}
+		}
+	}
+	add("guards.identity")
+	for i := range d.Len("apis") {
+		add(fmt.Sprintf("apis[%d].guards.identity", i))
+	}
+	slices.Sort(list)
+	return slices.Compact(list), nil
 }
 
 // named fills in the issuer where only one can be meant, and refuses one whose tokens nobody takes: a slip of the pen would
