@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -29,6 +30,23 @@ func (f felt) at(percent float64) time.Duration {
 
 // wrong counts what wasn't answered with 200.
 func (f felt) wrong() int { return len(f.times) - f.statuses[http.StatusOK] }
+
+// add takes in what came of another run.
+func (f *felt) add(other felt) {
+	f.times = slices.Sorted(slices.Values(append(f.times, other.times...)))
+	if f.statuses == nil {
+		f.statuses = map[int]int{}
+	}
+	for status, n := range other.statuses {
+		f.statuses[status] += n
+	}
+}
+
+// String gives the middle, the hundredth that waited longest, and the one that did.
+func (f felt) String() string {
+	ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
+	return fmt.Sprintf("%.2f, %.1f, %.0f ms", ms(f.at(50)), ms(f.at(99)), ms(f.at(100)))
+}
 
 // send sends for so long. Sixteen connections take turns.
 func (p paced) send(d time.Duration) felt {

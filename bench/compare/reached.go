@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -49,6 +50,7 @@ func (f *field) reach(here, there *node, id string) (asked, done time.Duration, 
 	if status, err := there.ask(c, token); err != nil || status != http.StatusOK {
 		return 0, 0, fmt.Errorf("before it was called back a token got %d: %w", status, err)
 	}
+	time.Sleep(rand.N(300 * time.Millisecond)) // or commands fall in step with what nodes do regularly
 	ended := make(chan error, 1)
 	began := time.Now()
 	var end time.Time
