@@ -11,8 +11,15 @@ import (
 // hidden stands in an excerpt wherever a secret may be.
 const hidden = "••••"
 
-// expansion is what other programs would replace by something else. It is compiled once and never changes.
-var expansion = regexp.MustCompile(`\$\{[^}]*\}|\$\([^)]*\)|\{\{|\{\$[A-Za-z_]\w*\}|\{(?:env|file|http)\.[^}]*\}|^\$[A-Z_][A-Z0-9_]*$|^%[A-Z_][A-Z0-9_]*%$|^env:[A-Za-z_]\w*$`)
+// expansion is what other programs would replace by something else, and a reference to a secret where none is taken. It is
+// compiled once and never changes.
+var expansion = regexp.MustCompile(`\$\{[^}]*\}|\$\([^)]*\)|\{\{|\{\$[A-Za-z_]\w*\}|\{(?:env|file|http)\.[^}]*\}|^\$[A-Z_][A-Z0-9_]*$|^%[A-Z_][A-Z0-9_]*%$|^` + reference + `$`)
+
+// reference is a reference to a secret, but for those to files: other things are named like that too.
+const reference = `(?:env:[A-Za-z_]\w*|credential:\w[\w.-]*|store:[a-z0-9][a-z0-9._/-]*(?:@\d+)?|(?:vault|kubernetes):[\w.~+-]+/[\w./~+-]+#[\w.-]+)`
+
+// beginsWithReference is a rest of a line that begins with one, as a value.
+var beginsWithReference = regexp.MustCompile(`^["']?(?:file:|` + reference + `["']?(?:[\s,\]}]|$))`)
 
 // looksSecret tells that text contains something that only chance or a key generator writes.
 func looksSecret(text string) bool { return leak.Looks(text) }
@@ -30,7 +37,7 @@ func maskLine(line string) string {
 	var values [][2]int
 	for _, at := range leak.Named(line) {
 		value := strings.Trim(strings.TrimSpace(line[at[0]:at[1]]), `"'`)
-		if !strings.HasPrefix(value, "file:") && !strings.HasPrefix(value, "env:") && styleOf(value) == plain {
+		if !beginsWithReference.MatchString(strings.TrimSpace(line[at[0]:])) && styleOf(value) == plain {
 			values = append(values, at)
 		}
 	}

@@ -100,3 +100,26 @@ func TestExcerptsAreMasked(t *testing.T) {
 		}
 	}
 }
+
+// References say where a secret lies and are shown; what merely begins like one is not.
+func TestReferencesInExcerpts(t *testing.T) {
+	for value, shown := range map[string]bool{
+		"file:/run/secrets/a": true, "env:SHOP_KEY": true, "credential:tls.key": true, "store:shop/password": true, "store:shop/password@3": true,
+		"vault:secret/shop#password": true, "kubernetes:shop/database#password": true, "hunter2": false, "vault:hunter2": false, "store:Hunter2!": false,
+		"env:hunter-2": false, "kubernetes:hunter2": false,
+	} {
+		for _, line := range []string{"password: " + value, "a: {password: " + value + "}", "password: '" + value + "'"} {
+			_, err := config.Parse("f.yaml", []byte(line+"\n"+line+"\n")) // a key that stands twice
+			list := one(t, err)
+			if got := strings.Contains(list[0].Excerpt, value); got != shown {
+				t.Errorf("%s: shown: %t in %q", line, got, list[0].Excerpt)
+			}
+		}
+	}
+	for _, value := range []string{"env:SHOP_KEY", "credential:tls.key", "store:shop/password@3", "vault:secret/shop#password", "kubernetes:shop/database#password"} {
+		list, refused := secretMistake(t, value)
+		if !refused || !strings.Contains(list[0].What, "nothing is expanded") {
+			t.Errorf("%s is taken for text: %v", value, list)
+		}
+	}
+}

@@ -19,11 +19,11 @@ import (
 func (dec *decoder) scalar(n *node, v reflect.Value, path string, r rules) {
 	if !isExempt(v.Type()) && (isCredential(n.text) || !r.public && !fits(v.Type(), n.text) && looksSecret(n.text)) {
 		dec.doc.hide(n) // whole: what looks like words in front of a slash may be a part of it
-		dec.refuse(n, path, "file:/run/secrets/NAME", "this looks like a secret, and a document holds none: put it in a file that only the gateway may read and write file:/path/to/it, or in a variable and write env:NAME, where a reference is accepted")
+		dec.refuse(n, path, "file:/run/secrets/NAME", "this looks like a secret, and a document holds none: put it in a file that only the gateway may read and write file:/path/to/it, or into the gateway's own store (gatehouse secret set NAME) and write store:NAME, where a reference is accepted")
 		return
 	}
 	if found := expansion.FindString(n.text); found != "" && v.Kind() == reflect.String && !isText(v.Type()) {
-		dec.refuse(n, path, "", "nothing is expanded in this document: write the value itself instead of %s (only keys for secrets take env: and file: references)", show(found))
+		dec.refuse(n, path, "", "nothing is expanded in this document: write the value itself instead of %s (only keys for secrets take references such as file:, env: and store:)", show(found))
 		return
 	}
 	switch t := v.Type(); {
