@@ -125,6 +125,29 @@ type held struct {
 	copies      *copies         // what is backed up; backups are made when the document says so
 	control     *control.Server // nil in a command that opened the state itself
 	closers     []func() error
+	turn        sync.RWMutex // held by a move of the store and by changes of keys, and for reading by a backup
+	whereabouts sync.RWMutex // of file, server and place, which a move exchanges
+}
+
+// errUnderWay refuses a second change of what everything hangs on.
+var errUnderWay = errors.New("keys are being changed, the store is being moved, or it is being copied for a backup; nothing was done; try again when that has ended")
+
+// one does what only one may do at a time.
+func one[Q, A any](h *held, do func(context.Context, Q, control.Progress) (A, error)) func(context.Context, Q, control.Progress) (A, error) {
+	return func(ctx context.Context, q Q, tell control.Progress) (a A, err error) {
+		if !h.turn.TryLock() {
+			return a, errUnderWay
+		}
+		defer h.turn.Unlock()
+		return do(ctx, q, tell)
+	}
+}
+
+// where gives what a move exchanges: one of file and server is nil.
+func (h *held) where() (file *sqlite.DB, server *postgres.DB, place string) {
+	h.whereabouts.RLock()
+	defer h.whereabouts.RUnlock()
+	return h.file, h.server, h.place
 }
 
 // changed is what commands have changed of the document's word since the start; a document that says the same may follow.

@@ -17,10 +17,10 @@ func operations(h *held, n *node) *control.Operations {
 	})
 	control.Handle(&o, "status", h.status)
 	control.Handle(&o, "key.status", func(context.Context, nothing, control.Progress) (key.Status, error) { return h.ring.Status(), nil })
-	control.Handle(&o, "key.rotate", h.rotateKeys)
-	control.Handle(&o, "key.rekey", h.rekey)
+	control.Handle(&o, "key.rotate", one(h, h.rotateKeys))
+	control.Handle(&o, "key.rekey", one(h, h.rekey))
 	control.Handle(&o, "store.status", h.storeStatus)
-	control.Handle(&o, "store.migrate", h.migrate)
+	control.Handle(&o, "store.migrate", one(h, h.migrate))
 	secretOperations(&o, h, n)
 	control.Handle(&o, "ca.internal", func(context.Context, nothing, control.Progress) (authorityBundle, error) {
 		return authorityBundle{string(h.authority.Bundle())}, nil

@@ -36,14 +36,15 @@ type storeStatus struct {
 
 func (h *held) storeStatus(ctx context.Context, _ nothing, _ control.Progress) (storeStatus, error) {
 	s := storeStatus{Kind: "postgres", Shared: "memory of this process"}
-	if h.file != nil {
-		stat, err := h.file.Stat(ctx)
+	file, _, place := h.where()
+	if file != nil {
+		stat, err := file.Stat(ctx)
 		if err != nil {
 			return s, err
 		}
 		s.Kind, s.Place, s.Size, s.Schema = "embedded", stat.Path, stat.Size, stat.Schema
 	} else {
-		s.Place = h.place
+		s.Place = place
 	}
 	if h.shared != nil {
 		s.Shared = "reached"
@@ -172,7 +173,10 @@ func (h *held) migrate(ctx context.Context, q moving, tell control.Progress) (do
 	if err != nil {
 		return done, errors.Join(fmt.Errorf("%w; the gateway goes on with the embedded store; empty %s before you try again", err, q.URL), server.Close())
 	}
-	h.server, h.file, h.place, done.To = server, nil, q.URL, q.URL
+	done.To = q.URL
+	h.whereabouts.Lock()
+	h.server, h.file, h.place = server, nil, q.URL
+	h.whereabouts.Unlock()
 	h.closers = append(h.closers, server.Close)
 	cfg.Shared = h.document.store.Shared
 	h.changed.store.Store(&cfg)
