@@ -199,6 +199,8 @@ func sampled() []string { return []string{"secret/", "revocation/", "authority/"
 // would tell it to whoever can read the backup, and that is not who may read secrets.
 func (c *copies) collectStore(ctx context.Context, b *backup.Content, ends *[]func()) error {
 	h := c.h
+	h.turn.RLock() // neither store nor keys change meanwhile
+	defer h.turn.RUnlock()
 	if h.file == nil {
 		b.Absent = append(b.Absent, backup.Absent{Name: storeFile, Why: "the store is PostgreSQL, which is backed up by its own tools: " + pgDump})
 		keyring, err := h.keyring(ctx)
