@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +37,24 @@ type Server struct {
 	path    string
 	offered atomic.Pointer[Operations]
 	http    *http.Server
-	done    sync.WaitGroup
+	done    sync.WaitGroup // Serve
+	asking  sync.WaitGroup // operations in progress
+	mu      sync.Mutex
+	closed  bool // no operation begins any more
 }
+
+// begin tells that an operation may begin; it says when it has ended by asking.Done.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.asking.Add(1)
+	}
+	return !s.closed
+}
+
+// patience is how long Close waits for operations whose context has ended.
+const patience = 5 * time.Second
 
 // Listen answers on the socket PID.sock in the folder dir, which is made when it isn't there and must be the owner's alone.
 func Listen(dir string, o *Operations, asked Asked) (*Server, error) {
@@ -79,10 +96,21 @@ func Listen(dir string, o *Operations, asked Asked) (*Server, error) {
 
 type uidKey struct{}
 
-// Close ends the answers in progress and removes the socket.
+// Close ends the context of operations in progress, waits some seconds for them to end, and removes the socket: what they work
+// on can be closed after it.
 func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	err := s.http.Close()
 	s.done.Wait()
+	ended := make(chan struct{})
+	go func() { s.asking.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		err = errors.Join(err, errors.New("an operation that was asked for on the control socket does not end"))
+	}
 	if e := os.Remove(s.path); e != nil && !errors.Is(e, os.ErrNotExist) {
 		err = errors.Join(err, e)
 	}
@@ -108,8 +136,13 @@ func (s *Server) handler(asked Asked) http.Handler {
 			http.Error(w, "the question is too long or broke off", http.StatusBadRequest)
 			return
 		}
+		if !s.begin() {
+			http.Error(w, "this process is ending", http.StatusServiceUnavailable)
+			return
+		}
+		defer s.asking.Done()
 		out := &stream{out: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
-		name := r.URL.Path[1:]
+		name := strings.TrimPrefix(r.URL.Path, "/")
 		answer, err := s.offered.Load().perform(r.Context(), name, question, func(done, total int64, what string) {
 			out.write(line{Done: done, Total: total, What: what})
 		})
