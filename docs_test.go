@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/gatehouse-sec/gatehouse/docs/testdata/maintenance"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
@@ -134,6 +136,77 @@ func TestComposeServesTheShop(t *testing.T) {
 	}
 	if from("deploy/gatehouse.yaml") != from("examples/shop/gatehouse.yaml") {
 		t.Error("deploy/gatehouse.yaml and examples/shop/gatehouse.yaml differ after listen")
+	}
+}
+
+// Everything that the documents in deploy/ name below /run is handed to the gateways that read them.
+func TestDeployedDocumentsFindTheirFiles(t *testing.T) {
+	named := func(text string) (files []string) {
+		for _, m := range regexp.MustCompile(`(/run/[a-z]+)/([a-z.-]+)`).FindAllStringSubmatch(text, -1) {
+			files = append(files, m[0])
+		}
+		if len(files) < 5 {
+			t.Fatalf("only %q is named", files)
+		}
+		return files
+	}
+	var compose struct {
+		Services map[string]struct {
+			Secrets, Volumes []string
+		}
+		Secrets map[string]struct{ File string }
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "deploy/compose-nodes.yaml")), &compose); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []string{"one", "two"} {
+		service := compose.Services[node]
+		for _, file := range named(read(t, "deploy/nodes.yaml")) {
+			name := filepath.Base(file)
+			given := slices.Contains(service.Secrets, name) && compose.Secrets[name].File != "" && filepath.Dir(file) == "/run/secrets" ||
+				slices.ContainsFunc(service.Volumes, func(v string) bool { return strings.Contains(v, ":"+filepath.Dir(file)+":ro") })
+			if !given {
+				t.Errorf("%s: nothing is mounted at %s", node, file)
+			}
+		}
+		if !slices.Contains(service.Volumes, "./nodes.yaml:/etc/gatehouse/gatehouse.yaml:ro") {
+			t.Errorf("%s reads another document", node)
+		}
+	}
+	manifests := strings.Split(read(t, "deploy/kubernetes.yaml"), "\n---\n")
+	for i, text := range manifests {
+		var m struct{ Kind string }
+		if err := yaml.Unmarshal([]byte(text), &m); err != nil || m.Kind == "" {
+			t.Errorf("manifest %d: %v", i, err)
+		}
+	}
+	var document struct{ Data map[string]string }
+	var nodes struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						VolumeMounts []struct {
+							MountPath string `yaml:"mountPath"`
+						} `yaml:"volumeMounts"`
+					}
+				}
+			}
+		}
+	}
+	if err := errors.Join(yaml.Unmarshal([]byte(manifests[0]), &document), yaml.Unmarshal([]byte(manifests[1]), &nodes)); err != nil {
+		t.Fatal(err)
+	}
+	var mounted []string
+	for _, c := range nodes.Spec.Template.Spec.Containers {
+		for _, m := range c.VolumeMounts {
+			mounted = append(mounted, m.MountPath)
+		}
+	}
+	for _, file := range named(document.Data["gatehouse.yaml"]) {
+		if !slices.Contains(mounted, filepath.Dir(file)) {
+			t.Errorf("kubernetes: nothing is mounted at %s; mounted are %q", file, mounted)
+		}
 	}
 }
 
