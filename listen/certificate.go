@@ -255,6 +255,21 @@ func stampsOf(configured []CertificateFiles, resolve Resolve) []stamp {
 	return all
 }
 
+// withdrawn tells certificates whose key is gone from the others. A key in a file is not meant: that it is missing for a
+// moment may be a rotation; of other places a secret.Keeper has made sure.
+func withdrawn(configured []CertificateFiles, resolve Resolve) (kept, gone []CertificateFiles) {
+	for _, c := range configured {
+		if c.Key.Path() == "" {
+			if _, err := resolve(c.Key); errors.Is(err, secret.ErrGone) {
+				gone = append(gone, c)
+				continue
+			}
+		}
+		kept = append(kept, c)
+	}
+	return kept, gone
+}
+
 func sameStamps(a, b []stamp) bool {
 	return slices.EqualFunc(a, b, func(x, y stamp) bool {
 		if x.info == nil || y.info == nil {
