@@ -87,7 +87,11 @@ should be. Exit code 2 when something isn't.`,
 }
 
 func (h *held) status(ctx context.Context, _ nothing, _ control.Progress) (fleet.Status, error) {
-	return h.nodes.Status(ctx, h.jobs)
+	s, err := h.nodes.Status(ctx, h.jobs)
+	if err == nil && len(s.Nodes) == 0 {
+		s.Findings = append(s.Findings, "no gateway runs on this store; start one with: gatehouse serve")
+	}
+	return s, err
 }
 
 func printStatus(w io.Writer, s fleet.Status) {
@@ -112,9 +116,6 @@ func printStatus(w io.Writer, s fleet.Status) {
 			n.Program, shared, n.Revocations.Held, max(0, n.Revocations.Lag), float64(n.Seen))
 	}
 	_ = t.Flush()
-	if len(s.Nodes) == 0 {
-		fmt.Fprintln(w, "No node runs.")
-	}
 	if len(s.Jobs) > 0 {
 		fmt.Fprintln(w)
 		fmt.Fprintln(t, "JOB\tLAST\tON\tOUTCOME\tNEXT")
