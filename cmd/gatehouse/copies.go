@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
+	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/gatehouse-sec/gatehouse/telemetry"
@@ -160,7 +161,7 @@ func (c *copies) collect(ctx context.Context) (b backup.Content, err error) {
 	if err := c.collectStore(ctx, &b, &ends); err != nil {
 		return b, err
 	}
-	if err := c.collectPapers(&b); err != nil {
+	if err := c.collectPapers(ctx, &b); err != nil {
 		return b, err
 	}
 	if c.n != nil {
@@ -270,8 +271,8 @@ func (c *copies) emptyFolder() (string, error) {
 }
 
 // collectPapers adds the document in force and what it was made of.
-func (c *copies) collectPapers(b *backup.Content) error {
-	p, err := c.h.paper(c.n)
+func (c *copies) collectPapers(ctx context.Context, b *backup.Content) error {
+	p, err := c.h.paper(ctx, c.n)
 	if err != nil {
 		return fmt.Errorf("the document: %w", err)
 	}
@@ -311,6 +312,18 @@ func (c *copies) needing(ctx context.Context) (n int64) {
 		}
 	}
 	return n
+}
+
+// rotate changes the key of one purpose. The older keys of backups stay for as long as there are backups that only they can
+// prove; everything else is encrypted anew.
+func (h *held) rotate(ctx context.Context, purpose string, tell control.Progress) (key.Rotation, error) {
+	if purpose == forBackup {
+		r, err := h.ring.Begin(ctx, purpose)
+		if err != nil || h.copies.needing(ctx) > 0 {
+			return r, err
+		}
+	}
+	return h.ring.Rotate(ctx, purpose, h.reseal(purpose, tell), h.left(purpose))
 }
 
 // ready tells why nothing can be done with backups.

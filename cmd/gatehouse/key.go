@@ -110,7 +110,7 @@ func (h *held) rotateKeys(ctx context.Context, q rotation, tell control.Progress
 		if len(q.Purposes) > 0 && !slices.Contains(q.Purposes, p) || p == forFile && h.file == nil || p == forFleet {
 			continue
 		}
-		r, err := h.ring.Rotate(ctx, p, h.reseal(p, tell), h.left(p))
+		r, err := h.rotate(ctx, p, tell)
 		if err != nil {
 			return done, err
 		}
@@ -142,9 +142,6 @@ func (h *held) reseal(purpose string, tell control.Progress) key.Reseal {
 // left counts what still needs an older key: nodes that have not heard of the new one, and what was sealed again only now.
 func (h *held) left(purpose string) key.Left {
 	return func(ctx context.Context, _ key.Rotation) (int64, error) {
-		if purpose == forBackup {
-			return h.copies.needing(ctx), nil
-		}
 		behind, err := h.behind(ctx)
 		if err != nil || len(behind) > 0 || purpose != forStore {
 			return int64(len(behind)), err

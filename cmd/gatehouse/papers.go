@@ -2,9 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -82,17 +82,17 @@ func below(path, folder string) bool {
 }
 
 // readPapers reads a document for a command that serves nothing, with all that it is made of.
-func readPapers(state, file string) (*papers, error) {
-	data, err := os.ReadFile(file)
+func (o opening) readPapers(ctx context.Context) (*papers, error) {
+	b, err := readDocument(ctx, o.file)
 	if err != nil {
 		return nil, err
 	}
-	n := newNode(state, slog.New(slog.DiscardHandler), waf.Load())
+	n := newNode(o.places.state, slog.New(slog.DiscardHandler), waf.Load())
 	defer n.close()
-	if n.kept.dev, err = dev.Open(state, random()); err != nil {
+	if n.kept.dev, err = dev.Open(o.places.state, random()); err != nil {
 		return nil, err
 	}
-	l, err := n.load(source.Given(file, data))
+	l, err := n.load(b)
 	if err != nil {
 		return nil, inOrder(mistakesOf(err))
 	}
@@ -100,9 +100,9 @@ func readPapers(state, file string) (*papers, error) {
 }
 
 // paper gives the document in force, or the one that the command was given.
-func (o opening) paper(n *node) (*papers, error) {
+func (o opening) paper(ctx context.Context, n *node) (*papers, error) {
 	if n == nil {
-		return readPapers(o.places.state, o.file)
+		return o.readPapers(ctx)
 	}
 	if p := n.papers.Load(); p != nil {
 		return p, nil

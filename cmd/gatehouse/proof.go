@@ -117,7 +117,7 @@ func (h *held) checkKeyring(ctx context.Context, o backup.Opened) (string, error
 func (o opening) ringIn(ctx context.Context, directory string) (*key.Ring, error) {
 	ring, _, err := key.Open(ctx, o.document.key, key.Options{
 		Place: key.File{Path: filepath.Join(directory, keyringFile)}, Exists: func(context.Context) (bool, error) { return true, nil },
-		Purposes: purposes(), ConfigDir: o.places.config, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"), Root: o.root, Now: o.now, Rand: random(),
+		Purposes: purposes(), ConfigDir: o.places.config, Credentials: os.Getenv(credentialsFolder), Root: o.root, Resolve: o.env.resolve, Now: o.now, Rand: random(),
 	})
 	return ring, err
 }
@@ -187,7 +187,7 @@ func (c *copies) checkDocument(ctx context.Context, o backup.Opened) (said strin
 func (h *held) tryDocument(b *source.Bundle, state string, rules *waf.Rules) (string, error) {
 	n := newNode(state, slog.New(slog.DiscardHandler), rules)
 	defer n.close()
-	n.held = h
+	n.held, n.kept.env = h, h.env
 	var err error
 	if n.kept.dev, err = dev.Open(state, random()); err != nil {
 		return "", err

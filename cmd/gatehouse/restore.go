@@ -312,7 +312,7 @@ func (r *restoring) after(ctx context.Context, o backup.Opened) (void []string, 
 	if r.opening.root == nil {
 		return void, nil
 	}
-	options := key.Options{ConfigDir: r.opening.places.config, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"), Now: r.opening.now, Rand: random()}
+	options := key.Options{ConfigDir: r.opening.places.config, Credentials: os.Getenv(credentialsFolder), Now: r.opening.now, Rand: random()}
 	next, err := key.NewRoot(r.opening.document.key, r.opening.ring.Status().Installation, options)
 	if err != nil {
 		return nil, err
