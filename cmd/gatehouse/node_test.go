@@ -42,6 +42,7 @@ type house struct {
 	cancel context.CancelFunc
 	done   chan error
 	ended  bool
+	opened func() // between the opening of the state and the reading of the document
 }
 
 // growing is a log that a test may read while it is written.
@@ -137,6 +138,9 @@ func (r *house) tryStart() error {
 	}
 	if err := r.node.hold(context.Background(), places{r.node.state, filepath.Join(r.dir, "config")}, bundle, r.log); err != nil {
 		return err
+	}
+	if r.opened != nil {
+		r.opened()
 	}
 	l, err := r.node.load(bundle)
 	if err != nil {
