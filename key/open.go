@@ -24,6 +24,7 @@ type Options struct {
 	Resolve     func(secret.Ref) (secret.Value, error)                             // default: Ref.Resolve
 	Collector   *Collector                                                         // where shares are given; nil: only from files
 	Root        Root                                                               // instead of the document's, to recover; never makes a keyring
+	Unattended  bool                                                               // nobody reads what a first start hands out: no keyring is made that needs it
 	Dial        func(_ context.Context, network, address string) (net.Conn, error) // to a Transit server; default: net.Dialer
 	Now         func() time.Time
 	Rand        io.Reader
@@ -150,6 +151,10 @@ func (o Options) first(ctx context.Context, cfg Config) (*Ring, *FirstStart, err
 
 // make makes a keyring and saves it, unless another process is faster.
 func (o Options) make(ctx context.Context, cfg Config) (*Ring, *FirstStart, error) {
+	if o.Unattended && cfg.Root.Shares != nil {
+		return nil, nil, errors.New("the first start hands out the shares of the root key, and nobody would read them here: no later start could open what is stored; " +
+			"start once on a terminal, give each person a share, and stop it; nothing was made")
+	}
 	id := make([]byte, 8)
 	if _, err := io.ReadFull(o.Rand, id); err != nil {
 		return nil, nil, fmt.Errorf("read randomness for an installation: %w", err)

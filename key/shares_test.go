@@ -276,3 +276,20 @@ func TestRekeyToShares(t *testing.T) {
 	opens(t, again, "store", "x", seal(t, r, "store", "x"))
 	_ = rand.Reader
 }
+
+// K10: shares that nobody reads are as good as destroyed: no keyring is made that no later start could open.
+func TestNobodyReadsTheShares(t *testing.T) {
+	h := newHouse(t)
+	o := h.options()
+	o.Unattended = true
+	_, first, err := key.Open(t.Context(), shares(2, 3), o)
+	if err == nil || first != nil || !strings.Contains(err.Error(), "start once on a terminal") {
+		t.Error(first, err)
+	}
+	if data, _, err := o.Place.Load(t.Context()); data != nil || err != nil {
+		t.Error("a keyring was made", err)
+	}
+	if _, _, err := key.Open(t.Context(), key.Config{}, o); err != nil {
+		t.Error("a root that is opened without people:", err)
+	}
+}

@@ -168,6 +168,8 @@ type opening struct {
 	existing bool           // it must be there already, and nothing of it is changed
 	ring     *key.Ring      // opened already
 	env      environment    // the process' variables
+
+	unattended bool // nobody reads what a first start has to say
 }
 
 // open opens everything in order: where the keyring lies, the keyring, the store that it encrypts, what nodes share. A
@@ -237,7 +239,7 @@ func (o opening) openStore(ctx context.Context, h *held) (err error) {
 	}
 	options := key.Options{
 		Purposes: purposes(), ConfigDir: o.places.config, Credentials: os.Getenv(credentialsFolder),
-		Collector: o.shares, Root: o.root, Resolve: o.env.resolve, Now: o.now, Rand: random(),
+		Collector: o.shares, Root: o.root, Unattended: o.unattended, Resolve: o.env.resolve, Now: o.now, Rand: random(),
 	}
 	url := o.document.store.URL
 	if o.document.store.IsEmbedded() {

@@ -89,7 +89,7 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 	if err != nil {
 		return err
 	}
-	n.held, err = opening{places: at, document: document, log: n.log, now: n.now, shares: shares, env: n.kept.env}.open(ctx)
+	n.held, err = opening{places: at, document: document, log: n.log, now: n.now, shares: shares, env: n.kept.env, unattended: !people(tell)}.open(ctx)
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}

@@ -381,8 +381,11 @@ func tellFirst(w io.Writer, first *key.FirstStart) {
 	if first == nil {
 		return
 	}
-	if !terminal(w) {
+	if !people(w) {
 		fmt.Fprintf(w, "gatehouse: made a root key (%s, %s). Back it up apart from this machine.\n", first.Root.Kind, first.Root.Where)
+		if !first.Words.IsZero() {
+			fmt.Fprintln(w, "gatehouse: its recovery words are not shown here, where they would stay in a log; to get some, and write them down: gatehouse key rekey --config DOCUMENT")
+		}
 		return
 	}
 	fmt.Fprintf(w, "\nEverything stored here is encrypted. Its root key was made just now: %s.\n", first.Root.Where)

@@ -12,6 +12,16 @@ import (
 	owned "github.com/gatehouse-sec/gatehouse/secret/kept"
 )
 
+// people tells that somebody reads what is written to w: a terminal, whether it shows colours or not.
+func people(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), getTermios)
+	return err == nil
+}
+
 // typedSecret reads standard input to its end. On a terminal it asks for one line, and the terminal doesn't show it.
 func typedSecret(ctx context.Context, std stdio) ([]byte, error) {
 	f, ok := std.in.(*os.File)
