@@ -200,7 +200,11 @@ func (n *Nodes) look(ctx context.Context) ([]Node, error) {
 			if json.Unmarshal(r.Value, &node) != nil || node.ID == "" {
 				continue // of a program that we don't know
 			}
-			a = a.changed(r.Version, node, now, first)
+			if a.node.ID != "" && node.Sent.Equal(a.node.Sent) && !a.since.After(now) {
+				a.version = r.Version // sealed again by somebody else: no sign of life
+			} else {
+				a = a.changed(r.Version, node, now, first)
+			}
 		}
 		known[r.Key] = a
 		a.node.Self = a.node.ID == n.self.ID

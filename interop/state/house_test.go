@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -249,7 +250,12 @@ func (o *output) String() string {
 // launch starts a gateway without waiting for it.
 func (h *home) launch(t *testing.T) *gateway {
 	t.Helper()
-	g := &gateway{home: h, cmd: h.command("serve", "--config", h.config()), out: &output{more: make(chan struct{}, 1)}, ended: make(chan struct{})}
+	return launchCommand(t, h, h.command("serve", "--config", h.config()))
+}
+
+func launchCommand(t *testing.T, h *home, c *exec.Cmd) *gateway {
+	t.Helper()
+	g := &gateway{home: h, cmd: c, out: &output{more: make(chan struct{}, 1)}, ended: make(chan struct{})}
 	g.cmd.Stdout, g.cmd.Stderr = g.out, g.out
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -365,6 +371,23 @@ func (h *home) stream(t *testing.T, c *http.Client, token string) (ended chan st
 		_ = answer.Body.Close()
 	}()
 	return ended
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// until10 is closed when a gateway serves, or after ten seconds.
+func until10(g *gateway) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 1000 {
+			if strings.Contains(g.said(), "msg=serving") {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	return done
 }
 
 func freePort(t *testing.T) string {
