@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
+	"golang.org/x/sys/unix"
 
 	"github.com/gatehouse-sec/gatehouse/store"
 )
@@ -161,7 +163,7 @@ func (d *DB) explain(err error) error {
 	}
 	remedy := ""
 	switch {
-	case errors.Is(err, sqlite3.FULL):
+	case errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.IOERR) && full(d.path): // the file layer doesn't always tell one from the other
 		remedy = "the disk is full; make room, then it goes on by itself"
 	case errors.Is(err, sqlite3.READONLY), errors.Is(err, sqlite3.PERM):
 		remedy = "the file or its directory is read-only; let this user write to both"
@@ -179,4 +181,10 @@ func (d *DB) explain(err error) error {
 		return unavailable(d.path, err)
 	}
 	return fmt.Errorf("%w: store %s: %s: %w", store.ErrUnavailable, d.path, remedy, err)
+}
+
+// full tells that the disk of a file has no room for a page of it and of its log.
+func full(path string) bool {
+	var disk unix.Statfs_t
+	return unix.Statfs(filepath.Dir(path), &disk) == nil && uint64(disk.Bavail)*uint64(disk.Bsize) < 64<<10 //nolint:gosec,unconvert // the types differ by system
 }
