@@ -101,6 +101,20 @@ func (b belonging) same(installation, where string) error {
 		"or, to join the other, move %s away; nothing was changed", where, installation, b.Installation, b.Store, b.file)
 }
 
+// gone says that both the keyring and the embedded store are missing: the directory is another, or was emptied.
+func (b belonging) gone(state string) error {
+	if !b.known() {
+		return nil
+	}
+	for _, name := range []string{keyringFile, storeFile} {
+		if _, err := os.Lstat(filepath.Join(state, name)); !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s and %s are missing in %s, and installation %s had its keyring and store there; put both back from a backup (gatehouse backup restore); or, %s; nothing was changed",
+		keyringFile, storeFile, state, b.Installation, b.anew())
+}
+
 // lost adds to an error what else can be done when the embedded store is missing.
 func (b belonging) lost(err error, keyring string) error {
 	if !errors.Is(err, sqlite.ErrMissing) {

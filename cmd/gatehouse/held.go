@@ -285,7 +285,7 @@ func overServer(db *postgres.DB, ring *key.Ring) store.Durable {
 }
 
 func (o opening) openEmbedded(ctx context.Context, h *held, options key.Options) (err error) {
-	if err := h.belongs.notEmbedded(); err != nil {
+	if err := cmp.Or(h.belongs.notEmbedded(), h.belongs.gone(o.places.state)); err != nil {
 		return err
 	}
 	path := filepath.Join(o.places.state, storeFile)
@@ -357,7 +357,7 @@ const remembered = 1 << 18
 
 // keyringEvery and authorityEvery are how often it is looked at what other nodes have changed.
 const (
-	keyringEvery   = 2 * time.Second
+	keyringEvery   = time.Second
 	authorityEvery = 10 * time.Minute
 )
 

@@ -87,7 +87,7 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 	control.Handle(&starting, "key.share", giveShare(shares))
 	socket, err := control.Listen(at.control(), &starting, n.asked)
 	if err != nil {
-		return err
+		return unwritable(at.state, err)
 	}
 	n.held, err = opening{places: at, document: document, log: n.log, now: n.now, shares: shares, env: n.kept.env, unattended: !people(tell)}.open(ctx)
 	if err != nil {

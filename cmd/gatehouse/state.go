@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // stateDirectory is where this installation keeps what must survive a restart: $XDG_DATA_HOME/gatehouse, else
@@ -23,14 +25,30 @@ func stateDirectory() (string, error) {
 	}
 	dir := filepath.Join(base, "gatehouse")
 	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the operator's own environment says where
-		return "", fmt.Errorf("make the state directory: %w", err)
+		return "", unwritable(dir, err)
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		return "", err
+		return "", unwritable(dir, err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return "", fmt.Errorf("state directory %s can be read by others (%s); run: chmod 700 %s", dir, info.Mode().Perm(), dir)
 	}
 	return dir, nil
+}
+
+// unwritable adds to an error what keeps a state directory from being used, where the system says that in a word.
+func unwritable(dir string, err error) error {
+	remedy := ""
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		remedy = "it is on a read-only file system; mount it for writing, or name another directory in XDG_DATA_HOME"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		remedy = "its disk is full; make room there"
+	case errors.Is(err, fs.ErrPermission):
+		remedy = fmt.Sprintf("this process runs as uid %d, which may not use it; start it as the user that the directory belongs to", os.Getuid())
+	default:
+		return fmt.Errorf("use the state directory %s: %w", dir, err)
+	}
+	return fmt.Errorf("the state directory %s can't be used: %s (%w)", dir, remedy, err)
 }
