@@ -42,7 +42,8 @@ type house struct {
 	cancel context.CancelFunc
 	done   chan error
 	ended  bool
-	opened func() // between the opening of the state and the reading of the document
+	from   source.Options // how the document is read
+	opened func()         // between the opening of the state and the reading of the document
 }
 
 // growing is a log that a test may read while it is written.
@@ -132,7 +133,7 @@ func (r *house) start() {
 }
 
 func (r *house) tryStart() error {
-	bundle, err := r.node.open(context.Background(), r.file, source.Options{})
+	bundle, err := r.node.open(context.Background(), r.file, r.from)
 	if err != nil {
 		return err
 	}
@@ -145,6 +146,9 @@ func (r *house) tryStart() error {
 	l, err := r.node.load(bundle)
 	if err != nil {
 		r.node.close()
+		return errors.Join(err, r.node.release())
+	}
+	if err := bundle.Accept(context.Background()); err != nil {
 		return errors.Join(err, r.node.release())
 	}
 	if err := r.node.start(l, true); err != nil {
