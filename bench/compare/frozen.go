@@ -10,7 +10,7 @@ import (
 // frozen compares the latency of requests with a token before and while PostgreSQL is stopped where it is: connections
 // stay, nothing answers.
 func (f *field) frozen(w io.Writer, s *servers, rounds int) error {
-	const rate, span = 500, 8 * time.Second
+	const rate, span = 500, 5 * time.Second
 	fmt.Fprintf(w, "\n| %d requests/s with a token | p50, p99, longest before | while PostgreSQL is frozen | p99 x before | not 200 | goal |\n|---|---|---|---|---|---|\n", rate)
 	for _, r := range []remembered{s.both(), {postgres: s.postgres}} {
 		list, err := f.nodes(1, r, "per_address: 1000000/s burst 1000000, per_caller: 1000000/s burst 1000000")

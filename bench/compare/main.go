@@ -20,8 +20,9 @@ func main() {
 	rounds := flag.Int("rounds", 2, "rounds; the median counts")
 	binaries := flag.String("bin", "bin", "folder with gatehouse and bare")
 	only := flag.String("only", "", "run only the cases whose names contain this; also: start, matching, state")
+	mib := flag.Int64("mib", 1024, "size of what is backed up")
 	flag.Parse()
-	if err := compare(os.Stdout, *binaries, *only, *rounds, time.Duration(*seconds)*time.Second); err != nil {
+	if err := compare(os.Stdout, *binaries, *only, *rounds, *mib, time.Duration(*seconds)*time.Second); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -57,7 +58,7 @@ func cases(token string) []bench {
 	}
 }
 
-func compare(w io.Writer, binaries, only string, rounds int, d time.Duration) error {
+func compare(w io.Writer, binaries, only string, rounds int, mib int64, d time.Duration) error {
 	dir, err := os.MkdirTemp("", "gatehouse-bench-")
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func compare(w io.Writer, binaries, only string, rounds int, d time.Duration) er
 	version, _ := exec.Command(filepath.Join(binaries, "gatehouse"), "version").Output()
 	fmt.Fprintf(w, "%s, %d cores, %s of each run, %d rounds, median; CPU is of the proxy's processes\n\n", strings.TrimSpace(string(version)), runtime.NumCPU(), d, rounds)
 	if strings.HasPrefix(only, "state") {
-		return f.states(w, only, rounds, d)
+		return f.states(w, only, rounds, mib<<20, d)
 	}
 	fmt.Fprintf(w, "| case | proxy | CPU µs/request | x bare | req/s | p50 | p99 | peak MiB |\n|---|---|---|---|---|---|---|---|\n")
 	for _, b := range cases(f.token) {
@@ -85,7 +86,7 @@ func compare(w io.Writer, binaries, only string, rounds int, d time.Duration) er
 	if err := f.sizes(w, only, d); err != nil {
 		return err
 	}
-	return f.states(w, only, rounds, d)
+	return f.states(w, only, rounds, mib<<20, d)
 }
 
 // sizes prints what isn't the cost of a request.

@@ -38,7 +38,7 @@ type node struct {
 func (f *field) nodes(n int, r remembered, rate string) ([]*node, error) {
 	var list []*node
 	for range n {
-		one, err := f.node(r, rate)
+		one, err := f.node(r, rate, "")
 		if err != nil {
 			stopAll(list)
 			return nil, err
@@ -54,7 +54,8 @@ func stopAll(list []*node) {
 	}
 }
 
-func (f *field) node(r remembered, rate string) (*node, error) {
+// node starts one. more is appended to its document.
+func (f *field) node(r remembered, rate, more string) (*node, error) {
 	home, err := os.MkdirTemp(f.dir, "node-")
 	if err != nil {
 		return nil, err
@@ -64,7 +65,8 @@ func (f *field) node(r remembered, rate string) (*node, error) {
 	text = strings.ReplaceAll(text, "contract: bench.yaml", "contract: "+f.dir+"/bench.yaml")
 	text = strings.ReplaceAll(text, "per_address: 1000000/s burst 1000000, per_caller: 1000000/s burst 1000000", rate)
 	text = strings.Replace(text, "  admin:", "  trusted_proxies: [127.0.0.0/8]\n  admin:", 1)
-	text += "key: {root: \"file:" + f.dir + "/root.key\"}\nfleet: {name: " + filepath.Base(home) + "}\n" + r.section(f.dir)
+	text = strings.ReplaceAll(text, "/events}", "/events, keep: 100}")
+	text += "key: {root: \"file:" + f.dir + "/root.key\"}\nfleet: {name: " + filepath.Base(home) + "}\n" + r.section(f.dir) + more
 	file := filepath.Join(home, "gatehouse.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,8 +49,15 @@ func (f felt) String() string {
 	return fmt.Sprintf("%.2f, %.1f, %.0f ms", ms(f.at(50)), ms(f.at(99)), ms(f.at(100)))
 }
 
-// send sends for so long. Sixteen connections take turns.
+// send sends for so long.
 func (p paced) send(d time.Duration) felt {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return p.until(ctx)
+}
+
+// until sends until ctx ends. Sixteen connections take turns.
+func (p paced) until(ctx context.Context) felt {
 	const workers = 16
 	var (
 		mu  sync.Mutex
@@ -62,10 +70,10 @@ func (p paced) send(d time.Duration) felt {
 		all.Go(func() {
 			for i := w; ; i += workers {
 				due := began.Add(time.Duration(i) * pause)
-				if due.Sub(began) >= d {
+				time.Sleep(time.Until(due))
+				if ctx.Err() != nil {
 					return
 				}
-				time.Sleep(time.Until(due))
 				status, err := p.node.ask(c, p.token)
 				took := time.Since(due)
 				if err != nil {

@@ -91,17 +91,24 @@ func (p *process) family() []int {
 // cpu is the processor time used so far. A clock tick is 10 ms on Linux, far below what a run takes.
 func (p *process) cpu() (time.Duration, error) {
 	var ticks int64
-	for _, pid := range p.family() {
+	for i, pid := range p.family() {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil && i > 0 {
+			continue // it has ended, and what it used counts as its parent's
+		}
 		if err != nil {
 			return 0, err
 		}
 		_, rest, ok := strings.Cut(string(text), ") ")
 		fields := strings.Fields(rest)
-		if !ok || len(fields) < 13 {
+		if !ok || len(fields) < 15 {
 			return 0, errors.New("stat has another form")
 		}
-		for _, f := range fields[11:13] { // utime, stime
+		counts := fields[11:13] // utime, stime
+		if i == 0 {
+			counts = fields[11:15] // and those of children that have ended
+		}
+		for _, f := range counts {
 			n, err := strconv.ParseInt(f, 10, 64)
 			if err != nil {
 				return 0, err

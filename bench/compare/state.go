@@ -10,7 +10,7 @@ import (
 )
 
 // states prints what it costs to be several and to remember: over real servers, by real requests.
-func (f *field) states(w io.Writer, only string, rounds int, d time.Duration) error {
+func (f *field) states(w io.Writer, only string, rounds int, size int64, d time.Duration) error {
 	list := []struct {
 		name string
 		run  func(*servers) error
@@ -19,6 +19,7 @@ func (f *field) states(w io.Writer, only string, rounds int, d time.Duration) er
 		{"state limit", func(s *servers) error { return f.limited(w, s) }},
 		{"state reach", func(s *servers) error { return f.reached(w, s) }},
 		{"state frozen", func(s *servers) error { return f.frozen(w, s, rounds) }},
+		{"state backup", func(*servers) error { return f.backedUp(w, size) }},
 	}
 	for _, one := range list {
 		if !strings.Contains(one.name, only) {
