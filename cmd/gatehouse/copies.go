@@ -170,11 +170,11 @@ func (c *copies) collect(ctx context.Context) (b backup.Content, err error) {
 	for _, line := range lastLines(log) {
 		b.Checkpoints = append(b.Checkpoints, string(line))
 	}
-	events, end, err := backup.Events(log)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(log); errors.Is(err, fs.ErrNotExist) {
 		b.Absent = append(b.Absent, backup.Absent{Name: "events", Why: "none were written yet"})
 		return b, nil
 	}
+	events, end, err := backup.Events(log)
 	if err != nil {
 		return b, err
 	}

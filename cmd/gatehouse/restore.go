@@ -359,7 +359,6 @@ func printRestored(w io.Writer, r restoredState) {
 		r.Root.print(w)
 	}
 	if r.Document != "" {
-		entry(w, "document", r.Document)
-		entry(w, "next", "gatehouse serve --verify --config "+r.Document)
+		fmt.Fprintf(w, "%-12s %s\n%-12s gatehouse serve --verify --config %s\n", "document", r.Document, "next", r.Document) // to be copied as it stands
 	}
 }
