@@ -3,11 +3,13 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
 
+	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/gatehouse-sec/gatehouse/store"
 )
 
@@ -41,6 +43,29 @@ func clientOptions(o Options) (valkey.ClientOption, error) {
 		c.ForceSingleClient = true
 	}
 	return c, nil
+}
+
+// given looks once, before anything is served, whether the files and secrets that are named can be used: a server that is away
+// comes back, a name with a slip in it does not (rows I5, I6).
+func given(o Options) error {
+	cfg := o.Config
+	if where, err := store.ParseRedis(cfg.URL); err != nil || where.TLS {
+		if err == nil {
+			_, err = cfg.Client("server", cfg.Insecure.Accepted(o.Now()), o.Resolve)
+		}
+		if err != nil {
+			return fmt.Errorf("redis: %w", err)
+		}
+	}
+	for _, ref := range []secret.Ref{cfg.Password, cfg.Sentinel.Password} {
+		if ref.IsZero() {
+			continue
+		}
+		if _, err := o.Resolve(ref); err != nil {
+			return fmt.Errorf("redis: password: %w", err)
+		}
+	}
+	return nil
 }
 
 // dialer opens connections, each by the certificates and passwords of its moment.

@@ -67,6 +67,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		o.Resolve = secret.Ref.Resolve
 	}
 	client, err := clientOptions(o)
+	if err == nil {
+		err = given(o)
+	}
 	if err != nil {
 		return nil, err
 	}
