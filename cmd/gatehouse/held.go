@@ -58,40 +58,27 @@ type remembering struct {
 // rememberingOf reads the sections, or lists their mistakes.
 func rememberingOf(d *config.Document, now time.Time) (r remembering, err error) {
 	var m mistake.List
-	section := func(name string, read func() error) { m.Under("", d.Place(read(), name)) }
-	section("key", func() (err error) {
-		if r.key, _, err = config.Section[key.Config](d, "key"); err != nil {
-			return err
+	read := func(err error, name string, check func() error) {
+		if err == nil {
+			err = d.Place(check(), name)
 		}
-		return r.key.Check()
-	})
-	section("store", func() (err error) {
-		if r.store, _, err = config.Section[store.Config](d, "store"); err != nil {
-			return err
-		}
-		return r.store.Check(now)
-	})
-	section("secret", func() (err error) {
-		if r.secret, _, err = config.Section[secretsource.Config](d, "secret"); err != nil {
-			return err
-		}
-		_, err = secretsource.New(r.secret, secretsource.Deps{Now: func() time.Time { return now }})
+		m.Under("", err)
+	}
+	r.key, _, err = config.Section[key.Config](d, "key")
+	read(err, "key", func() error { return r.key.Check() })
+	r.store, _, err = config.Section[store.Config](d, "store")
+	read(err, "store", func() error { return r.store.Check(now) })
+	r.secret, _, err = config.Section[secretsource.Config](d, "secret")
+	read(err, "secret", func() error {
+		_, err := secretsource.New(r.secret, secretsource.Deps{Now: func() time.Time { return now }})
 		return err
 	})
-	section("backup", func() (err error) {
-		if r.backup, _, err = config.Section[backup.Config](d, "backup"); err != nil {
-			return err
-		}
-		return r.backup.Check()
-	})
-	section("audit", func() (err error) {
-		r.audit, _, err = config.Section[audit.Config](d, "audit")
-		return err
-	})
-	section("fleet", func() (err error) {
-		if r.fleet, _, err = config.Section[fleet.Config](d, "fleet"); err != nil {
-			return err
-		}
+	r.backup, _, err = config.Section[backup.Config](d, "backup")
+	read(err, "backup", func() error { return r.backup.Check() })
+	r.audit, _, err = config.Section[audit.Config](d, "audit")
+	m.Under("", err)
+	r.fleet, _, err = config.Section[fleet.Config](d, "fleet")
+	read(err, "fleet", func() error {
 		r.fleet = r.fleet.WithDefaults(os.Hostname)
 		return r.fleet.Check()
 	})
