@@ -308,6 +308,10 @@ func (r *restoring) after(ctx context.Context, o backup.Opened) (void []string, 
 			"sessions and one-time codes from before: none are in a backup"}
 	} else {
 		void = []string{"nothing yet: the store is in PostgreSQL; once it is restored there, run gatehouse token revoke --before now"}
+		if r.opening.root != nil { // the keyring that counts is a record in that store
+			void = append(void, "the root key is lost; once the store is restored, run gatehouse key recover before anything else")
+		}
+		return void, nil
 	}
 	if r.opening.root == nil {
 		return void, nil
