@@ -41,6 +41,11 @@ func maskLine(line string) string {
 			values = append(values, at)
 		}
 	}
+	line = maskRuns(line, values)
+	values = nil
+	for _, at := range inQuery.FindAllStringSubmatchIndex(line, -1) {
+		values = append(values, [2]int{at[2], at[3]})
+	}
 	return maskRuns(line, values)
 }
 
@@ -50,6 +55,9 @@ func maskRuns(line string, runs [][2]int) string {
 	}
 	return line
 }
+
+// inQuery is the value of a URL's parameter that is named like a secret.
+var inQuery = regexp.MustCompile(`(?i)[?&;]\w*(?:passw(?:or)?d|pwd|passphrase|secret|token|credential|api_?key)=([^\s&;#"']+)`)
 
 // maxExcerpt bounds what is shown of one line, in characters.
 const maxExcerpt = 160

@@ -19,6 +19,10 @@ import (
 func (dec *decoder) scalar(n *node, v reflect.Value, path string, r rules) {
 	if !isExempt(v.Type()) && (isCredential(n.text) || !r.public && !fits(v.Type(), n.text) && looksSecret(n.text)) {
 		dec.doc.hide(n) // whole: what looks like words in front of a slash may be a part of it
+		if isURL.MatchString(n.text) {
+			dec.refuse(n, path, "password: file:/run/secrets/NAME", "this URL has a password in it, and a document holds none: write the URL without it, and the password, in a file that only the gateway may read, under the key that the section has for it, such as password: file:/path/to/it")
+			return
+		}
 		dec.refuse(n, path, "file:/run/secrets/NAME", "this looks like a secret, and a document holds none: put it in a file that only the gateway may read and write file:/path/to/it, or into the gateway's own store (gatehouse secret set NAME) and write store:NAME, where a reference is accepted")
 		return
 	}
@@ -39,6 +43,9 @@ func (dec *decoder) scalar(n *node, v reflect.Value, path string, r rules) {
 		dec.basic(n, v, path, r)
 	}
 }
+
+// isURL tells that a text with a secret in it is a URL.
+var isURL = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://`)
 
 func isExempt(t reflect.Type) bool { return t == durationType || t == timeType }
 
