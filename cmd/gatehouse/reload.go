@@ -128,7 +128,7 @@ func (n *node) fixed(l *loaded) error {
 		first   string
 	}{
 		{"key", next.key, now.key, "put the keyring under the new root (gatehouse key rekey), then "},
-		{"store", next.store.Defaults(), now.store.Defaults(), ""},
+		{"store", next.store.Defaults(), now.store.Defaults(), "if its place changes, move what is stored (gatehouse store migrate), then "},
 		{"secret", next.secret, now.secret, ""},
 		{"fleet", next.fleet, now.fleet, ""},
 	} {
