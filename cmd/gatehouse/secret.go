@@ -296,8 +296,9 @@ func secretRemoveCommand(std stdio) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rm NAME",
 		Short: "Remove a secret, or one version of it",
-		Long: `Remove a secret, or one version of it. What refers to it is closed: an API whose key is gone is answered with 502 until
-there is a new one. Numbers of versions are never used again.`,
+		Long: `Remove a secret, or one version of it. What refers to it serves on for one minute, since a rotation may remove first, and
+is then closed: an API whose key is gone is answered with 502 or 503, a certificate whose key is gone is shown to nobody,
+until there is a new one. Numbers of versions are never used again.`,
 		Example: `  gatehouse secret rm shop/password
   gatehouse secret rm tls/key --version 2`,
 		Args: oneName,
@@ -326,7 +327,8 @@ func secretAllowCommand(std stdio) *cobra.Command {
 		Use:   "allow NAME --reader PART",
 		Short: "Say which parts of the document may refer to a secret",
 		Long: `Say which parts of the document may refer to a secret, instead of those before: listen, apis.NAME, or * for all. A part
-that is no longer among them is closed as if the secret were gone, at its next load.`,
+that is no longer among them goes on until the next load of a document, which is refused while it refers to the secret, and
+does not start again.`,
 		Example: `  gatehouse secret allow shop/password --reader apis.shop
   gatehouse secret allow tls/key --reader listen --reader apis.shop
   gatehouse secret allow old/key --nobody`,
