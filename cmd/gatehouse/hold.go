@@ -96,7 +96,7 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 	n.held.control = socket
 	once := fleet.NewOnce(n.held.fast, n.now)
 	if err := once.Begin(ctx); err != nil {
-		n.log.Warn("what is accepted once is refused until its memory can be reached", "error", err)
+		n.log.Warn("store.shared (Redis) can't be reached: APIs with single_use refuse every token until it can", "error", err)
 	}
 	n.kept.once = once
 	if n.held.shared != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -307,10 +308,10 @@ func recoverKeys(ctx context.Context, a *asker) (given handedOut, err error) {
 		return given, err
 	}
 	if running, err := control.Find(at.control()); err != nil || len(running) > 0 {
-		return given, errors.Join(err, fmt.Errorf("a gateway runs on the state in %s, so its keyring is open; put it under another root with: gatehouse key rekey", at.state))
+		return given, cmp.Or(err, fmt.Errorf("a gateway runs on the state in %s, so its keyring is open; put it under another root with: gatehouse key rekey", at.state))
 	}
 	if terminal(a.io.err) {
-		fmt.Fprintln(a.io.err, "Type the 24 recovery words, then Ctrl-D:")
+		fmt.Fprintln(a.io.err, "Type the 24 recovery words, which the screen shows, then Enter and Ctrl-D:")
 	}
 	text, err := io.ReadAll(io.LimitReader(a.io.in, 1<<10))
 	if err != nil {
@@ -352,6 +353,9 @@ func keyShareCommand(std stdio) *cobra.Command {
 next must wait, longer each time.`,
 		Example: "  gatehouse key share < my-share.txt", Args: cobra.NoArgs,
 	}, func(ctx context.Context, a *asker, _ []string) error {
+		if people(a.io.err) {
+			fmt.Fprintln(a.io.err, "Type the share, which the screen shows, then Enter and Ctrl-D; or give a file: gatehouse key share < my-share.txt")
+		}
 		text, err := io.ReadAll(io.LimitReader(a.io.in, 4<<10))
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,7 +141,7 @@ func (h *held) migrate(ctx context.Context, q moving, tell control.Progress) (do
 		return done, fmt.Errorf("the store is %s already; only the embedded one can be moved", h.place)
 	}
 	if running, err := control.Find(h.places.control()); err != nil || len(running) > 1 {
-		return done, errors.Join(err, errors.New("several gateways run on this store; leave one, and start the others with the new store"))
+		return done, cmp.Or(err, errors.New("several gateways run on this store; leave one, and start the others with the new store"))
 	}
 	cfg := store.Config{URL: q.URL, Password: q.Password}
 	cfg.CA, cfg.ClientCert, cfg.ClientKey = q.CA, q.ClientCert, q.ClientKey
@@ -153,7 +154,7 @@ func (h *held) migrate(ctx context.Context, q moving, tell control.Progress) (do
 		return done, err
 	}
 	if _, version, err := (recordPlace{server}).Load(ctx); err != nil || version != 0 {
-		return done, errors.Join(err, server.Close(), fmt.Errorf("%s holds a store already; nothing was changed", q.URL))
+		return done, errors.Join(cmp.Or(err, fmt.Errorf("%s holds a store already; nothing was changed", q.URL)), server.Close())
 	}
 	file := h.file
 	err = h.durable.move(func(from store.Durable) (store.Durable, error) {

@@ -68,7 +68,7 @@ var (
 	// ErrConflict: the secret has another version by now.
 	ErrConflict = errors.New("the secret has another version by now; look at it with gatehouse secret list and try again")
 	// ErrName: not a name.
-	ErrName = errors.New("is no name for a secret; write small letters, digits, dots, dashes and underscores, divided by slashes, such as shop/password")
+	ErrName = errors.New("is no name for a secret; write small letters, digits, dots, dashes and underscores, divided by slashes, no part of digits alone, such as shop/password")
 )
 
 // Options are how a Store goes about its work.

@@ -147,7 +147,7 @@ func (d *DB) unlock() error {
 			if d.opt.plain || opens(d.path, raw) {
 				d.cipher.hold(current, raw)
 				if i > 0 {
-					d.opt.Log.Warn("the store is still under an earlier key; change its key again", "path", d.path, "key", i+1)
+					d.opt.Log.Warn("the store is still under an earlier key: a change of keys was cut off; end it with: gatehouse key rotate file", "path", d.path, "key", i+1)
 				}
 				return nil
 			}
