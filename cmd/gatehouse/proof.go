@@ -57,14 +57,24 @@ func (c *copies) restored(ctx context.Context, directory string) (r *held, note 
 	o.places.state = directory
 	o.document.store = store.Config{}
 	o.existing, o.shares = true, nil
-	r, err = o.open(ctx)
-	if !errors.Is(err, key.ErrWaiting) && !errors.Is(err, key.ErrLost) && !errors.Is(err, key.ErrUnavailable) {
+	if changed := c.h.changed.key.Load(); changed != nil {
+		o.document.key = *changed
+	}
+	if r, err = o.open(ctx); !rootAway(err) {
 		return r, "the keyring opens", err
 	}
-	note = fmt.Sprintf("the keys in use open it; its keyring was not opened anew (%v)", err)
+	note = fmt.Sprintf("its keyring was not opened anew (%v), but the keys in use open it", err)
 	o.ring = c.h.ring
-	r, err = o.open(ctx)
+	if r, err = o.open(ctx); err != nil {
+		err = fmt.Errorf("%w; %s", err, strings.TrimSuffix(note, ", but the keys in use open it"))
+	}
 	return r, note, err
+}
+
+// rootAway tells that a keyring is as it was written, and the root key that opens it is not at hand: people have it, it can't
+// be reached, or it was exchanged since. Whoever keeps it, or its words, can open the copy.
+func rootAway(err error) bool {
+	return errors.Is(err, key.ErrWaiting) || errors.Is(err, key.ErrLost) || errors.Is(err, key.ErrUnavailable) || errors.Is(err, key.ErrWrong)
 }
 
 // checkState opens the restored store with the restored keyring, and looks whether it holds what it must.
@@ -103,7 +113,14 @@ func (h *held) checkCopy(ctx context.Context, m backup.Manifest) (string, error)
 
 // checkKeyring opens a keyring without a store: that one is in PostgreSQL.
 func (h *held) checkKeyring(ctx context.Context, o backup.Opened) (string, error) {
-	ring, err := h.opening.ringIn(ctx, o.Directory)
+	opening := h.opening
+	if changed := h.changed.key.Load(); changed != nil {
+		opening.document.key = *changed
+	}
+	ring, err := opening.ringIn(ctx, o.Directory)
+	if rootAway(err) {
+		return fmt.Sprintf("the keyring was not opened anew (%v); the store is a matter of PostgreSQL's own tools", err), nil
+	}
 	if err != nil {
 		return "", err
 	}

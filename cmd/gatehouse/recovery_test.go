@@ -420,6 +420,29 @@ func TestRotationOrphansNothing(t *testing.T) {
 	}
 }
 
+// A root key that people hold is not asked for again to prove a backup: the keys in use open the copy, and that is said.
+func TestProofWithoutTheRootKey(t *testing.T) {
+	t.Parallel()
+	_, recipient := offline(t)
+	h := newMachine(t, t.TempDir(), recipient, thing(t))
+	text, err := os.ReadFile(h.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	for len(h.list()) == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	before := h.list()[0]
+	h.write(h.file, string(text)+"key: {root: {shares: {threshold: 2, of: 3}}}\n")
+	h.must("", "key", "rekey")
+	h.must("", "backup", "verify", before) // under the root key of before
+	if out := h.must("", "backup", "create"); !strings.Contains(out, "not opened anew") || !strings.Contains(out, "proof ") {
+		t.Error(out)
+	}
+	h.stop()
+}
+
 // serve --verify makes nothing that is missing, and says what is wrong.
 func TestVerifyNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
