@@ -66,7 +66,7 @@ func (a *asker) target(ctx context.Context, name string) (control.Target, func()
 	if running != nil {
 		return running, func() error { return nil }, nil
 	}
-	return alone(ctx, a.io, places, a.file, strings.HasPrefix(name, "secret.")) // which may come before the first start
+	return alone(ctx, a.io, places, a.file, strings.HasPrefix(name, "secret.") || name == "ca.internal") // which may come before the first start
 }
 
 // running is the gateway that runs here, or nil.
