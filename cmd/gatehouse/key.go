@@ -190,10 +190,14 @@ func (h *held) allHaveHeard(ctx context.Context, tell control.Progress) error {
 func keyRekeyCommand(std stdio) *cobra.Command {
 	return asking(std, &cobra.Command{
 		Use: "rekey", Short: "Put the keyring under the root key that the document names now",
-		Long: `Put the keyring under the root key that the section key of the document names now. First change the document, then
-run this, then restart. The old root key no longer opens the keyring; it does open older copies of it.`,
+		Long: `Put the keyring under the root key that the section key of the document names now, while the gateway runs under the
+old one: change the document, run this, restart. The old root key no longer opens the keyring; it does open older copies of
+it.`,
 		Example: "  gatehouse key rekey --config gatehouse.yaml", Args: cobra.NoArgs,
 	}, func(ctx context.Context, a *asker, _ []string) error {
+		if at, running, err := a.running(); err != nil || running == nil {
+			return errors.Join(err, fmt.Errorf("no gateway runs on the state in %s, so the old root key is not at hand; start it with the document that names the old one, then run this again; if the old one is lost: gatehouse key recover", at.state))
+		}
 		text, err := os.ReadFile(a.file)
 		if err != nil {
 			return fmt.Errorf("read the document that names the new root key: %w", err)
