@@ -52,14 +52,15 @@ func (t Tools) recall(p *gate.Principal) gate.Verdict {
 
 // short refuses a token whose whole life is longer than a revocation is remembered: called back early, it would be refused
 // for being long until little of it is left, and be good again then. Its life counts from iat: nbf may lie far after the day
-// on which it was issued and stolen.
+// on which it was issued and stolen. Of a token without iat only what is left of its life is known, and counts: here
+// availability wins, since many issuers leave iat out.
 func (t Tools) short(p *gate.Principal) gate.Verdict {
 	if t.Longest <= 0 || p.Expires.IsZero() {
 		return gate.Allow()
 	}
 	from := issued(p)
 	if from.IsZero() {
-		return gate.Deny(gate.NoIdentity, LongLived, "the token doesn't say when it was issued (iat), so that nobody can tell how long its recall must be remembered; have the issuer add iat")
+		from = t.Now()
 	}
 	if life := p.Expires.Sub(from); life > t.Longest {
 		return gate.Deny(gate.NoIdentity, LongLived, "the token lives for %s; one that lives longer than %s could not be called back", life, t.Longest).
