@@ -91,7 +91,7 @@ func TestMistakesOfTheSection(t *testing.T) {
 		"no key":                {"backup: {to: /m, recipients: [age1hello]}\n", "age-keygen"},
 		"a part of a path":      {"backup: {to: backups, recipients: [" + a + "]}\n", "whole path"},
 		"another store":         {"backup: {to: gs://v, recipients: [" + a + "]}\n", "whole path"},
-		"a key in the URL":      {"backup: {to: s3://key:secret@v, recipients: [" + a + "]}\n", "looks like a secret"},
+		"a key in the URL":      {"backup: {to: s3://key:secret@v, recipients: [" + a + "]}\n", "has a password in it"},
 		"no bucket":             {"backup: {to: s3:///v, recipients: [" + a + "]}\n", "s3://bucket"},
 		"too often":             {with(", every: 1s"), "every"},
 		"too slow":              {with(", max_rate: 1KiB"), "max_rate"},

@@ -48,7 +48,7 @@ type partReader struct {
 
 // read gives the manifest of a whole archive, or a *Flaw, or the error of a reader or writer.
 func (r *reader) read(in io.Reader) (Manifest, error) {
-	raw := &source{from: pacedReader{r.ctx, in, r.pace}, told: func(n int64) { r.told(n, max(r.size, 0), "read") }}
+	raw := &source{from: in, told: func(n int64) { r.told(n, max(r.size, 0), "read") }}
 	m, err := r.open(raw)
 	if r.part != nil && r.part.to != nil {
 		err = errors.Join(err, r.part.to.Close())
@@ -133,7 +133,7 @@ func (r *reader) open(raw io.Reader) (Manifest, error) {
 		return Manifest{}, err
 	}
 	defer unpacked.Close()
-	m, err := r.entries(tar.NewReader(unpacked))
+	m, err := r.entries(tar.NewReader(pacedReader{r.ctx, unpacked, r.pace})) // what is unpacked costs, however small it was
 	if err != nil {
 		return m, err
 	}
