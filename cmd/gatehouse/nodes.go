@@ -88,6 +88,10 @@ should be. Exit code 2 when something isn't.`,
 
 func (h *held) status(ctx context.Context, _ nothing, _ control.Progress) (fleet.Status, error) {
 	s, err := h.nodes.Status(ctx, h.jobs)
+	if say := h.report.Load(); err != nil && say != nil { // the node that is asked knows itself
+		own := fleet.Node{ID: h.identity.ID, Name: h.identity.Name, Started: h.identity.Started, Sent: h.now(), Report: (*say)(), Self: true}
+		return fleet.Status{Time: h.now().UTC(), Nodes: []fleet.Node{own}, Findings: []string{"the other nodes and the jobs are not known: " + err.Error()}}, nil
+	}
 	if err == nil && len(s.Nodes) == 0 {
 		s.Findings = append(s.Findings, "no gateway runs on this store; start one with: gatehouse serve")
 	}
