@@ -20,7 +20,10 @@ import (
 // state: with another user's, or from another folder than the document's, a token would seem to be called back that every
 // gateway goes on to take.
 func alone(ctx context.Context, io stdio, at places, file string, first bool) (control.Target, func() error, error) {
-	document, err := sectionsOf(ctx, file, time.Now())
+	if err := at.ours(); err != nil {
+		return nil, nil, err
+	}
+	document, err := sectionsOf(ctx, at, file, time.Now())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -52,9 +55,14 @@ func (p places) notEmpty(file string) error {
 		"for the systemd unit: sudo env XDG_DATA_HOME=/var/lib/gatehouse XDG_CONFIG_HOME=/var/lib/gatehouse-key gatehouse ...; nothing was done", p.state, file)
 }
 
-// readDocument reads the document at a place, for a command that serves nothing by it.
-func readDocument(ctx context.Context, place string) (*source.Bundle, error) {
-	s, err := source.Open(place, source.Options{})
+// readDocument reads the document at a place, for a command that serves nothing by it. Where the gateway takes signed
+// documents only, so does the command.
+func readDocument(ctx context.Context, at places, place string) (*source.Bundle, error) {
+	keys, err := at.pinned()
+	if err != nil {
+		return nil, err
+	}
+	s, err := source.Open(place, source.Options{SignedBy: keys, Floor: source.FloorFile(at.floor())})
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +71,9 @@ func readDocument(ctx context.Context, place string) (*source.Bundle, error) {
 
 // sectionsOf reads what a document says of how this installation remembers. Without a document the defaults hold, which is
 // how gatehouse run keeps its state.
-func sectionsOf(ctx context.Context, file string, now time.Time) (remembering, error) {
-	b, err := readDocument(ctx, file)
-	if errors.Is(err, fs.ErrNotExist) {
+func sectionsOf(ctx context.Context, at places, file string, now time.Time) (remembering, error) {
+	b, err := readDocument(ctx, at, file)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, source.ErrUnsigned) {
 		b, err = source.Given(file, []byte("{}")), nil
 	}
 	if err != nil {

@@ -148,6 +148,9 @@ type places struct {
 	config string // $XDG_CONFIG_HOME/gatehouse: a root key of our own, apart from the state; need not be there
 }
 
+// floor is where this machine remembers the newest signed document that it has accepted.
+func (p places) floor() string { return filepath.Join(p.state, "document.json") }
+
 func (p places) control() string { return filepath.Join(p.state, "control") }
 
 func findPlaces() (places, error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -195,14 +194,15 @@ old one: change the document, run this, restart. The old root key no longer open
 it.`,
 		Example: "  gatehouse key rekey --config gatehouse.yaml", Args: cobra.NoArgs,
 	}, func(ctx context.Context, a *asker, _ []string) error {
-		if at, running, err := a.running(); err != nil || running == nil {
+		at, running, err := a.running()
+		if err != nil || running == nil {
 			return errors.Join(err, fmt.Errorf("no gateway runs on the state in %s, so the old root key is not at hand; start it with the document that names the old one, then run this again; if the old one is lost: gatehouse key recover", at.state))
 		}
-		text, err := os.ReadFile(a.file)
+		b, err := readDocument(ctx, at, a.file)
 		if err != nil {
 			return fmt.Errorf("read the document that names the new root key: %w", err)
 		}
-		given, err := ask[handedOut](ctx, a, "key.rekey", newRoot{File: a.file, Document: string(text)})
+		given, err := ask[handedOut](ctx, a, "key.rekey", newRoot{File: b.File, Document: string(b.Data)})
 		if err != nil {
 			return err
 		}
@@ -329,7 +329,7 @@ func recoverKeys(ctx context.Context, a *asker) (given handedOut, err error) {
 	if err != nil {
 		return given, err
 	}
-	document, err := sectionsOf(ctx, a.file, time.Now())
+	document, err := sectionsOf(ctx, at, a.file, time.Now())
 	if err != nil {
 		return given, err
 	}

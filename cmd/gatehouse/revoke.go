@@ -93,7 +93,7 @@ func kindOf(r fleet.Revocation, before string) (fleet.Kind, error) {
 // revoke calls tokens back, and writes down which, by whom and why.
 func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Revoked, error) {
 	if n == nil {
-		issuers, err := issuersIn(ctx, h.opening.file)
+		issuers, err := issuersIn(ctx, h.places, h.opening.file)
 		if err == nil && len(issuers) > 0 {
 			err = named(issuers, &q)
 		}
@@ -117,8 +117,8 @@ func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Re
 
 // issuersIn lists who vouches for callers by a document, for a command that serves nothing by it; nobody when there is no
 // document, as with gatehouse run.
-func issuersIn(ctx context.Context, file string) (list []string, err error) {
-	b, err := readDocument(ctx, file)
+func issuersIn(ctx context.Context, at places, file string) (list []string, err error) {
+	b, err := readDocument(ctx, at, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

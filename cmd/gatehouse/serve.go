@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"syscall"
@@ -79,7 +78,7 @@ type service struct {
 
 // source says how the document is read.
 func (s service) source(n *node, at places) source.Options {
-	o := source.Options{SignedBy: s.signedBy, Floor: source.FloorFile(filepath.Join(at.state, "document.json")), HTTP: source.HTTP{CA: s.ca}, Keep: at.state, Report: n.documentAway}
+	o := source.Options{SignedBy: s.signedBy, Floor: source.FloorFile(at.floor()), HTTP: source.HTTP{CA: s.ca}, Keep: at.state, Report: n.documentAway}
 	if !s.token.IsZero() {
 		o.HTTP.Token = func() ([]byte, error) {
 			v, err := n.kept.env.resolve(s.token)
@@ -122,6 +121,9 @@ func (s service) serve(ctx context.Context, io stdio) error {
 	}
 	n.current.source.Share(floor{n.held.durable})
 	l, err := n.first(ctx, bundle)
+	if err == nil {
+		err = at.pin(s.signedBy)
+	}
 	if err == nil {
 		err = scrub(l.document, s.token)
 	}

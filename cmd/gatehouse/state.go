@@ -37,9 +37,22 @@ func stateDirectory() (string, error) {
 	return dir, nil
 }
 
+// ours refuses a state directory of somebody else: what root writes there while no gateway runs, the gateway could not open.
+func (p places) ours() error {
+	info, err := os.Stat(p.state)
+	if err != nil {
+		return unwritable(p.state, err)
+	}
+	if of, ok := info.Sys().(*syscall.Stat_t); ok && int(of.Uid) != os.Geteuid() {
+		return fmt.Errorf("no gateway runs, and the state directory %s belongs to uid %d; run this as that user: sudo -u '#%d' env XDG_DATA_HOME=%s gatehouse ...; nothing was done",
+			p.state, of.Uid, of.Uid, filepath.Dir(p.state))
+	}
+	return nil
+}
+
 // unwritable adds to an error what keeps a state directory from being used, where the system says that in a word.
 func unwritable(dir string, err error) error {
-	remedy := ""
+	var remedy string
 	switch {
 	case errors.Is(err, syscall.EROFS):
 		remedy = "it is on a read-only file system; mount it for writing, or name another directory in XDG_DATA_HOME"
