@@ -89,7 +89,7 @@ func (s *setting) document(port string) string {
 	api := func(base, guards string) string {
 		return fmt.Sprintf("  - {name: %s, base: /%s, contract: %s/contract.yaml, to: [%q], guards: {%s}}\n", base, base, s.dir, s.behind, guards)
 	}
-	identity := fmt.Sprintf("issuers: [{issuer: %q, audience: orders, keys: %q}]", issuerName, s.issuer.file)
+	identity := fmt.Sprintf("issuers: [{issuer: %q, audience: orders, clock_skew: 1s, keys: %q}]", issuerName, s.issuer.file)
 	text := fmt.Sprintf("listen: {at: [\"http://127.0.0.1:%s\"], admin: \"http://127.0.0.1:0\"}\n", port)
 	if s.store != "" {
 		text += "store:\n" + s.store
@@ -138,6 +138,9 @@ type home struct {
 	port string
 	as   func(*exec.Cmd)                                                   // changes how programs are started; may be nil
 	dial func(ctx context.Context, network, addr string) (net.Conn, error) // how it is reached; nil: as usual
+
+	once sync.Once
+	http *http.Client
 }
 
 // newHome makes a home with a document. Homes of one test share the place of the root key, as nodes do.
@@ -328,9 +331,12 @@ func (g *gateway) stop(t *testing.T) {
 	}
 }
 
-// client asks one gateway over few connections.
+// client asks one gateway over few connections, always the same: a gateway takes only so many from one address.
 func (h *home) client() *http.Client {
-	return &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DialContext: h.dial, MaxIdleConnsPerHost: 32}}
+	h.once.Do(func() {
+		h.http = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DialContext: h.dial, MaxIdleConnsPerHost: 32}}
+	})
+	return h.http
 }
 
 // get gives the status of a request with a token: 0 when there was no answer.

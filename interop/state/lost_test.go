@@ -157,15 +157,14 @@ func TestTwoOnOneState(t *testing.T) {
 	t.Parallel()
 	s := newSetting(t)
 	a := s.newHome(t)
-	b := *a
-	b.port = freePort(t)
+	b := &home{dir: a.dir, port: freePort(t)}
 	s.more = "fleet: {heartbeat: 500ms}\n"
 	a.write(t, s.document(a.port))
 	second := filepath.Join(a.dir, "second.yaml")
 	write(t, second, s.document(b.port))
 	first := a.start(t)
 	cmd := b.command("serve", "--config", second)
-	other := launchCommand(t, &b, cmd)
+	other := launchCommand(t, b, cmd)
 	other.serving(t)
 	out, err := a.run("token", "revoke", "--id", "t1")
 	if err == nil {

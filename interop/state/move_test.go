@@ -175,4 +175,3 @@ func TestKillsOfAMove(t *testing.T) {
 	}
 	t.Logf("%d kills within %v: %d times the store is the new one, else the old one", kills, longest.Round(time.Millisecond), went)
 }
-
