@@ -54,6 +54,17 @@ func (r *Revocations) Run(ctx context.Context) {
 		all.Go(func() { r.beat(ctx) })
 	}
 	all.Wait()
+	r.leave(ctx)
+}
+
+// leave tries once more to keep what is in force without being kept: else it ends with this process.
+func (r *Revocations) leave(ctx context.Context) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	r.catchUp(last)
+	if n := r.Status().Pending; n > 0 {
+		r.tools.Log.Error("revocations that the store has not got end with this process; call these tokens back again", "count", n)
+	}
 }
 
 // patience is how long a store or feed is waited for: several attempts fit into the time after which nothing is known.
