@@ -110,7 +110,7 @@ func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Re
 		n.system("token.revoked", fmt.Sprintf("%s; asked by %s, because: %s", what(done), done.By, cmp.Or(done.Why, "no reason given")))
 	}
 	if errors.Is(err, fleet.ErrNotKept) {
-		err = fmt.Errorf("%w; this gateway goes on trying to write it down: don't stop it before gatehouse store status says that it can be written", err)
+		err = fmt.Errorf("%w; this gateway goes on trying to write it down: don't stop it while gatehouse status says that the store has not got it", err)
 	}
 	return done, err
 }
