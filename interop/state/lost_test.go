@@ -219,7 +219,7 @@ func TestFullDisk(t *testing.T) {
 		ids = append(ids, id)
 	}
 	t.Logf("%d more were kept on the full disk; then: %s", len(ids), refused)
-	says(t, refused, "the disk is full; make room", "don't stop it before")
+	says(t, refused, "the disk is full; make room", "don't stop it while")
 	t.Log(h.run("store", "status"))
 	out, err := h.run("key", "rotate")
 	t.Logf("key rotate: %v %s", err, out)

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,6 +31,11 @@ func TestMain(m *testing.M) {
 		build := exec.Command("go", "build", "-tags", "no_fs_access", "-o", dir+"/", "../../cmd/gatehouse")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		flag.Parse()
+		if err := flag.Set("test.parallel", "4"); err != nil { // most of the time they wait
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()

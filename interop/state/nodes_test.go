@@ -198,7 +198,9 @@ func statusOf(t *testing.T, s *setting, nodes []*gateway) {
 	nodes[1].write(t, other.document(nodes[1].port))
 	nodes[1].waitFor(t, "document in force")
 	until(t, "drift is told", 10*time.Second, func() bool {
-		return slices.ContainsFunc(nodes[0].status(t).Findings, func(f string) bool { return strings.Contains(f, "document") })
+		return slices.ContainsFunc(nodes[0].status(t).Findings, func(f string) bool {
+			return strings.Contains(f, "serves another document") && strings.Contains(f, "node-2")
+		})
 	})
 	out, err := nodes[0].run("status")
 	if err == nil {
@@ -257,6 +259,7 @@ func withoutPostgres(t *testing.T, s *setting, p *pgtest.Server, nodes []*gatewa
 	if got := nodes[1].get(c, "/open/ping", s.issuer.token("ann", "good")); got != http.StatusOK {
 		t.Errorf("a good token is answered with %d without PostgreSQL", got)
 	}
+	says(t, out, "in force", "goes on trying", "gatehouse status")
 	p.Restart(t)
 	until(t, "the store can be written again", 20*time.Second, func() bool {
 		return strings.Contains(nodes[0].must(t, "store", "status"), "it can be written")
