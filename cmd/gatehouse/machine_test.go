@@ -174,14 +174,17 @@ func (h *machine) get(token string) int {
 }
 
 // list gives the names of the backups in their place.
-func (h *machine) list() (names []string) {
+func (h *machine) list() []string { return h.listed(false) }
+
+// listed names the backups in their place, and those that wait for it where asked for.
+func (h *machine) listed(waiting bool) (names []string) {
 	h.t.Helper()
 	var l listed
 	if err := json.Unmarshal([]byte(h.must("", "backup", "list", "--json")), &l); err != nil {
 		h.t.Fatal(err)
 	}
 	for _, b := range l.Backups {
-		if !b.Waiting {
+		if waiting || !b.Waiting {
 			names = append(names, b.Name)
 		}
 	}

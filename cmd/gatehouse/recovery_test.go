@@ -325,8 +325,9 @@ func TestKilledWhileBackingUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	listed := h.listed(true) // a backup that the end of the gateway has left on its way is whole, and listed
 	for _, d := range left {
-		if d.Name() != ".lock" {
+		if d.Name() != ".lock" && !slices.Contains(listed, d.Name()) {
 			t.Errorf("%s is left in the spool", d.Name())
 		}
 	}
