@@ -94,6 +94,7 @@ type held struct {
 	changed     changed
 	keyOptions  key.Options
 	ring        *key.Ring
+	sealer      *freshSealer    // of what is to last, by the ring
 	first       *key.FirstStart // told once, when the keyring was made just now
 	file        *sqlite.DB      // the embedded store, or nil
 	server      *postgres.DB    // or nil
@@ -235,7 +236,7 @@ func (o opening) openStore(ctx context.Context, h *held) (err error) {
 	} else {
 		err = o.openServer(ctx, h, options)
 	}
-	if err != nil {
+	if err != nil || o.existing {
 		return err
 	}
 	return h.belongs.keep(h.ring.Status().Installation, url)
@@ -262,12 +263,13 @@ func (o opening) openServer(ctx context.Context, h *held, options key.Options) (
 	if h.ring, h.first, err = key.Open(ctx, o.document.key, options); err != nil {
 		return err
 	}
-	h.durable = &movable{is: overServer(h.server, h.ring)}
+	h.sealer = newFreshSealer(h.ring)
+	h.durable = &movable{is: overServer(h.server, h.sealer)}
 	return h.belongs.same(h.ring.Status().Installation, h.place)
 }
 
 // overServer is the store of all nodes: sealed, and without the keyring that opens it.
-func overServer(db *postgres.DB, ring *key.Ring) store.Durable {
+func overServer(db *postgres.DB, ring store.Sealer) store.Durable {
 	return store.Sealed(store.Hiding(db, keyringKey), ring, forStore)
 }
 
@@ -294,7 +296,8 @@ func (o opening) openEmbedded(ctx context.Context, h *held, options key.Options)
 		return h.belongs.lost(err, filepath.Join(o.places.state, keyringFile))
 	}
 	h.closers = append(h.closers, h.file.Close)
-	h.durable = &movable{is: store.Sealed(h.file, h.ring, forStore)}
+	h.sealer = newFreshSealer(h.ring)
+	h.durable = &movable{is: store.Sealed(h.file, h.sealer, forStore)}
 	return h.belongs.same(h.ring.Status().Installation, path)
 }
 
@@ -357,7 +360,7 @@ func (h *held) run(ctx context.Context) {
 	all.Go(func() { h.jobs.Run(ctx) })
 	all.Go(func() {
 		every(ctx, keyringEvery, func() {
-			if _, err := h.ring.Refresh(ctx); err != nil && ctx.Err() == nil {
+			if _, err := h.sealer.Refresh(ctx); err != nil && ctx.Err() == nil {
 				h.log.Warn("the keyring can't be looked at; the known keys stay in use", "error", err)
 			}
 		})

@@ -127,6 +127,9 @@ func (h *held) reseal(purpose string, tell control.Progress) key.Reseal {
 		}
 		switch purpose {
 		case forStore:
+			if err := h.awaitSealed(ctx, tell); err != nil {
+				return err
+			}
 			_, err := store.Reseal(ctx, h.durable.now(), store.Progress(tell))
 			return err
 		case forFile:

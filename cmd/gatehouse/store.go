@@ -158,7 +158,7 @@ func (h *held) migrate(ctx context.Context, q moving, tell control.Progress) (do
 	}
 	file := h.file
 	err = h.durable.move(func(from store.Durable) (store.Durable, error) {
-		to := overServer(server, h.ring)
+		to := overServer(server, h.sealer)
 		if done.Copied, err = store.Copy(ctx, from, to, store.Progress(tell)); err != nil {
 			return nil, err
 		}
