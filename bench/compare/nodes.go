@@ -120,5 +120,6 @@ func (n *node) ask(c *http.Client, token string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer answer.Body.Close()
 	return answer.StatusCode, drain(answer.Body)
 }
