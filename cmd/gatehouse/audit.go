@@ -107,7 +107,7 @@ func (h *held) verifyLog(ctx context.Context, cfg audit.Config, witness [][]byte
 }
 
 func printLog(w io.Writer, r audit.Report) {
-	entry(w, "log", fmt.Sprintf("%s, %s, %.1f MiB, read in %s", r.Directory, count(int(r.Entries), "entrie"), float64(r.Bytes)/(1<<20), r.Took.Round(time.Millisecond)))
+	entry(w, "log", fmt.Sprintf("%s, %s, %s, read in %s", r.Directory, count(int(r.Entries), "event"), amount(r.Bytes), r.Took.Round(time.Millisecond)))
 	for _, c := range r.Chains {
 		text := fmt.Sprintf("%d to %d", c.First, c.Last)
 		switch {

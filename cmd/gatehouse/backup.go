@@ -55,7 +55,7 @@ func printMade(w io.Writer, m madeBackup) {
 	} else {
 		entry(w, "place", m.Place)
 	}
-	entry(w, "holds", fmt.Sprintf("%s, %.1f MiB, %.1f MiB encrypted, in %s", count(m.Parts, "part"), mib(m.Contents), mib(m.Size), m.Took.Round(time.Millisecond)))
+	entry(w, "holds", fmt.Sprintf("%s, %s, %s encrypted, in %s", count(m.Parts, "part"), amount(m.Contents), amount(m.Size), m.Took.Round(time.Millisecond)))
 	for _, absent := range m.Absent {
 		entry(w, "without", absent.Name+": "+absent.Why)
 	}
@@ -64,7 +64,18 @@ func printMade(w io.Writer, m madeBackup) {
 	}
 }
 
-func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+// amount writes a number of bytes for people.
+func amount(bytes int64) string {
+	switch {
+	case bytes < 1<<10:
+		return count(int(bytes), "byte")
+	case bytes < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(bytes)/(1<<10))
+	case bytes < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+}
 
 func printProof(w io.Writer, p backup.Proof) {
 	for _, c := range p.Checks {
@@ -104,7 +115,7 @@ func printBackups(w io.Writer, all []backup.Listed) {
 		return
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tMADE\tMIB\tPROOF")
+	fmt.Fprintln(t, "NAME\tMADE\tSIZE\tPROOF")
 	for _, b := range all {
 		proof := "not proven"
 		switch {
@@ -115,7 +126,7 @@ func printBackups(w io.Writer, all []backup.Listed) {
 		case b.Proof != nil && b.Proof.Flaw != nil:
 			proof = "BAD: " + tame(b.Proof.Flaw.Error())
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.1f\t%s\n", tame(b.Name), b.Time.Local().Format(time.DateTime), mib(b.Size), proof)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", tame(b.Name), b.Time.Local().Format(time.DateTime), amount(b.Size), proof)
 	}
 	_ = t.Flush()
 }

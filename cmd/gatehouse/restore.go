@@ -347,7 +347,7 @@ func (r *restoring) revoke(ctx context.Context, o backup.Opened, before time.Tim
 }
 
 func printRestored(w io.Writer, r restoredState) {
-	entry(w, "restored", fmt.Sprintf("%s, %s, %.1f MiB, in %s", r.Into, count(r.Parts, "part"), mib(r.Bytes), r.Took.Round(time.Millisecond)))
+	entry(w, "restored", fmt.Sprintf("%s, %s, %s, in %s", r.Into, count(r.Parts, "part"), amount(r.Bytes), r.Took.Round(time.Millisecond)))
 	entry(w, "backup", fmt.Sprintf("%s of %s, by node %s of installation %s", r.Backup, r.Made.Local().Format(time.DateTime), tame(r.Maker.Node), tame(r.Maker.Installation)))
 	for _, c := range r.Checks {
 		entry(w, "  "+c.Name, "good: "+tame(c.Said))

@@ -71,7 +71,7 @@ func storeStatusCommand(std stdio) *cobra.Command {
 		err = a.print(s, func(w io.Writer) {
 			entry(w, "store", s.Kind+", "+s.Place)
 			if s.Size > 0 {
-				entry(w, "size", fmt.Sprintf("%.1f MiB, schema %d", float64(s.Size)/(1<<20), s.Schema))
+				entry(w, "size", fmt.Sprintf("%s, schema %d", amount(s.Size), s.Schema))
 			}
 			entry(w, "shared", s.Shared)
 			if s.Fault == "" {
