@@ -94,6 +94,16 @@ func TestFindings(t *testing.T) {
 	if len(f) != 1 || f[0].ID != "key.same_disk" || f[0].Fix == "" || !strings.Contains(f[0].What, h.configDir) {
 		t.Errorf("%+v", f)
 	}
+	file := r.Status().Root.File
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.Findings(h.dir); len(f) != 2 || f[1].ID != "key.readable" || f[1].Fix != "chmod 600 "+file {
+		t.Errorf("for all to read: %+v", f)
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := os.Stat("/dev/shm"); err != nil {
 		return // not everywhere
 	}

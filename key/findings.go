@@ -23,6 +23,14 @@ func (d Description) Findings(dataDir string) []gate.Finding {
 			Place: "key.root",
 		})
 	}
+	if info, err := os.Stat(d.File); d.File != "" && err == nil && info.Mode().Perm()&0o077 != 0 {
+		open = append(open, gate.Finding{
+			ID:    "key.readable",
+			What:  fmt.Sprintf("the root key (%s) can be read by others than its owner (%s)", d.File, info.Mode().Perm()),
+			Fix:   "chmod 600 " + d.File,
+			Place: "key.root",
+		})
+	}
 	if d.Kind == "words" {
 		open = append(open, gate.Finding{ID: "key.recovery", What: "the keyring was opened by its recovery words and has no root of today", Fix: "gatehouse key rekey", Place: "key.root"})
 	}

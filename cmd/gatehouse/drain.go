@@ -15,6 +15,9 @@ import (
 // settling is how long requests that were cut off may take to write that down.
 const settling = 2 * time.Second
 
+// oneStop is how close together signals mean one stop: some senders signal a process and its group, which is twice.
+const oneStop = 100 * time.Millisecond
+
 // drain ends the service so that nobody loses an answer (row I16): first readiness is taken back, then no connection is
 // taken any more, clients are told to go, and requests in progress end within grace. A second signal ends the waiting.
 func (n *node) drain(grace time.Duration) error {
@@ -26,11 +29,17 @@ func (n *node) drain(grace time.Duration) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(again)
+	began := time.Now()
 	go func() {
-		select {
-		case <-again:
-			enough()
-		case <-waiting.Done():
+		for {
+			select {
+			case <-again:
+				if time.Since(began) > oneStop {
+					enough()
+				}
+			case <-waiting.Done():
+				return
+			}
 		}
 	}()
 	n.kept.streams.Begin(time.Now().Add(grace))

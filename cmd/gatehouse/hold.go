@@ -89,6 +89,9 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 	if err != nil {
 		return unwritable(at.state, err)
 	}
+	if s := document.key.Root.Shares; s != nil {
+		n.log.Warn("the root key waits for people with shares; each gives one by: gatehouse key share", "needed", s.Threshold, "of", s.Of)
+	}
 	n.held, err = opening{places: at, document: document, log: n.log, now: n.now, shares: shares, env: n.kept.env, unattended: !people(tell)}.open(ctx)
 	if err != nil {
 		return errors.Join(err, socket.Close())

@@ -396,13 +396,22 @@ func tellFirst(w io.Writer, first *key.FirstStart) {
 	if first == nil {
 		return
 	}
+	made := slices.Contains([]string{"own", "tpm", "shares"}, first.Root.Kind)
 	if !people(w) {
-		fmt.Fprintf(w, "gatehouse: made a root key (%s, %s). Back it up apart from this machine.\n", first.Root.Kind, first.Root.Where)
+		what := "everything stored here is encrypted under the root key"
+		if made {
+			what = "made a root key"
+		}
+		fmt.Fprintf(w, "gatehouse: %s (%s, %s). Back it up apart from this machine.\n", what, first.Root.Kind, first.Root.Where)
 		if !first.Words.IsZero() {
 			fmt.Fprintln(w, "gatehouse: its recovery words are not shown here, where they would stay in a log; to get some, and write them down: gatehouse key rekey --config DOCUMENT")
 		}
 		return
 	}
-	fmt.Fprintf(w, "\nEverything stored here is encrypted. Its root key was made just now: %s.\n", first.Root.Where)
+	when := ""
+	if made {
+		when = " was made just now"
+	}
+	fmt.Fprintf(w, "\nEverything stored here is encrypted. Its root key%s: %s.\n", when, first.Root.Where)
 	handOut(first.Root, first.Handout).print(w)
 }

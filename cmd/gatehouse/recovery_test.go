@@ -294,7 +294,7 @@ func TestKilledWhileBackingUp(t *testing.T) {
 	t.Parallel()
 	kills := 3
 	if os.Getenv("GATEHOUSE_SOAK") != "" {
-		kills = 10
+		kills = 200
 	}
 	_, recipient := offline(t)
 	h := newMachine(t, t.TempDir(), recipient, thing(t))
