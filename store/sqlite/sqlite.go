@@ -8,6 +8,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/gatehouse-sec/gatehouse/store"
@@ -90,6 +93,22 @@ var _ store.Durable = (*DB)(nil)
 // Open opens the store, or makes a new one where there is no file. A file that is there is never replaced: an empty file,
 // a file under another key, a damaged one and one of a newer program are each refused with their remedy.
 func Open(ctx context.Context, o Options) (*DB, error) {
+	began := time.Now()
+	for {
+		d, err := openOnce(ctx, o)
+		if !errors.Is(err, sqlite3.BUSY) || time.Since(began) > cmp.Or(o.Patience, patience) {
+			return d, err
+		}
+		// Of processes that open it at the same moment SQLite turns some away without waiting, such as while the log begins.
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func openOnce(ctx context.Context, o Options) (*DB, error) {
 	d, err := prepare(o)
 	if err != nil {
 		return nil, err
@@ -105,6 +124,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return d, nil
 }
 
+// patience is how long to wait for another process that has the file for itself.
+const patience = 10 * time.Second
+
 func prepare(o Options) (*DB, error) {
 	switch {
 	case o.Path == "":
@@ -115,7 +137,7 @@ func prepare(o Options) (*DB, error) {
 		return nil, fmt.Errorf("open store: share %v of a processor; write 0.05 to 1", o.Share)
 	}
 	if o.Patience == 0 {
-		o.Patience = 10 * time.Second
+		o.Patience = patience
 	}
 	if o.Share == 0 {
 		o.Share = 0.35
