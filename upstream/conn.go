@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,8 @@ type conn struct {
 	in     *bufio.Reader
 	out    *bufio.Writer
 	peek   peeker
-	since  time.Time // unused since
+	since  time.Time        // unused since
+	shown  *tls.Certificate // what the gateway showed on it at the most recent; nil when that isn't followed
 
 	broken   error         // what reading from the server ended in
 	headLeft int64         // bytes that the answer's head may still have; negative in the body

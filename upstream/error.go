@@ -10,22 +10,23 @@ import (
 
 // The reasons for which no usable answer came, as events name them.
 const (
-	ReasonConnect         = "upstream.connect"          // 502: no connection, or its TLS handshake ended in a refusal
-	ReasonReset           = "upstream.reset"            // 502: the server ended the connection in the middle
-	ReasonRefusedResponse = "upstream.refused_response" // 502: the answer is malformed, too large or was not asked for
-	ReasonTimeout         = "upstream.timeout"          // 504: connecting, the first byte, a pause or a body took too long
-	ReasonNoServer        = "upstream.no_server"        // 503: every server is at its limit of connections
-	ReasonBreakerOpen     = "upstream.breaker_open"     // 503: the circuit of every server is open
-	ReasonRequestBody     = "upstream.request_body"     // 400: reading the client's body ended in an error
-	ReasonClientGone      = "upstream.client_gone"      // 499: the client gave up; nobody reads this status
-	ReasonUnsendable      = "upstream.unsendable"       // 500: the request cannot be written safely; the gateway is at fault
+	ReasonConnect         = "upstream.connect"            // 502: no connection, or its TLS handshake ended in a refusal
+	ReasonReset           = "upstream.reset"              // 502: the server ended the connection in the middle
+	ReasonRefusedResponse = "upstream.refused_response"   // 502: the answer is malformed, too large or was not asked for
+	ReasonTimeout         = "upstream.timeout"            // 504: connecting, the first byte, a pause or a body took too long
+	ReasonNoServer        = "upstream.no_server"          // 503: every server is at its limit of connections
+	ReasonBreakerOpen     = "upstream.breaker_open"       // 503: the circuit of every server is open
+	ReasonCertificate     = "upstream.client_certificate" // 503: the certificate to show to servers cannot be had (row I6)
+	ReasonRequestBody     = "upstream.request_body"       // 400: reading the client's body ended in an error
+	ReasonClientGone      = "upstream.client_gone"        // 499: the client gave up; nobody reads this status
+	ReasonUnsendable      = "upstream.unsendable"         // 500: the request cannot be written safely; the gateway is at fault
 )
 
 // Reasons lists every reason that an Error can carry.
 func Reasons() []string {
 	return []string{
 		ReasonConnect, ReasonReset, ReasonRefusedResponse, ReasonTimeout, ReasonNoServer, ReasonBreakerOpen,
-		ReasonRequestBody, ReasonClientGone, ReasonUnsendable,
+		ReasonCertificate, ReasonRequestBody, ReasonClientGone, ReasonUnsendable,
 	}
 }
 
@@ -62,7 +63,7 @@ func statusOf(reason string) int {
 	switch reason {
 	case ReasonTimeout:
 		return 504
-	case ReasonNoServer, ReasonBreakerOpen:
+	case ReasonNoServer, ReasonBreakerOpen, ReasonCertificate:
 		return 503
 	case ReasonRequestBody:
 		return 400

@@ -20,19 +20,21 @@ type http1 struct {
 	target  target
 	cfg     Config
 	tls     *tls.Config // nil for http://
+	live    show        // whose changes end kept connections; nil when nothing is followed
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	wrap    func(net.Conn) net.Conn
 	buffers *sync.Pool // *[copySize]byte for streamed bodies
 
 	dials  atomic.Int64
+	shown  atomic.Pointer[tls.Certificate] // what live gave last; written under mu, and every one of idle began with it
 	mu     sync.Mutex
 	idle   []*conn // the last used is last, and is taken first
 	closed bool
 }
 
-func newHTTP1(t target, cfg Config, secure *tls.Config, deps Deps) *http1 {
+func newHTTP1(t target, cfg Config, secure *tls.Config, live show, deps Deps) *http1 {
 	return &http1{
-		target: t, cfg: cfg, tls: secure, dial: deps.Dial, wrap: deps.WrapConn,
+		target: t, cfg: cfg, tls: secure, live: live, dial: deps.Dial, wrap: deps.WrapConn,
 		buffers: &sync.Pool{New: func() any { return new([copySize]byte) }},
 	}
 }
@@ -59,6 +61,10 @@ func (h *http1) roundTrip(a *attempt) (*http.Response, ender, error) {
 
 // connection takes the connection used last, if the server has neither ended it nor said anything on it, or opens one.
 func (h *http1) connection(a *attempt) (*conn, error) {
+	own, err := h.certificate()
+	if err != nil {
+		return nil, noCertificate(err)
+	}
 	for !a.fresh {
 		c := h.take(time.Now())
 		if c == nil {
@@ -73,7 +79,34 @@ func (h *http1) connection(a *attempt) (*conn, error) {
 	start := time.Now()
 	c, err := h.open(a.ctx)
 	a.connect = time.Since(start)
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	c.shown = own
+	return c, nil
+}
+
+// certificate gives what the gateway shows now, and ends the kept connections that began with anything else: a rotated pair
+// is used from the next request on, and one that was withdrawn closes the way (row I6). What is in progress goes on.
+func (h *http1) certificate() (*tls.Certificate, error) {
+	if h.live == nil {
+		return nil, nil
+	}
+	now, err := h.live()
+	if err == nil && now == h.shown.Load() {
+		return now, nil
+	}
+	var old []*conn
+	h.mu.Lock()
+	if now, err = h.live(); h.shown.Load() != now { // asked again, so that nobody brings back what another found changed
+		old, h.idle = h.idle, nil
+		h.shown.Store(now)
+	}
+	h.mu.Unlock()
+	for _, c := range old {
+		c.discard()
+	}
+	return now, err
 }
 
 // take removes the connection used last. All others are older: when it is too old, so are they.
@@ -90,11 +123,11 @@ func (h *http1) take(now time.Time) *conn {
 	return c
 }
 
-// keep puts a connection back. It refuses when the pool is closed.
+// keep puts a connection back. It refuses when the pool is closed, and when the gateway has come to show another certificate.
 func (h *http1) keep(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	if h.closed || c.shown != h.shown.Load() {
 		return false
 	}
 	h.idle = append(h.idle, c)
@@ -139,6 +172,7 @@ func (h *http1) counts() (idle int, dials int64) {
 }
 
 func (h *http1) reap(now time.Time) {
+	_, _ = h.certificate() // the next request will say what is wrong with it
 	h.mu.Lock()
 	n := 0
 	for n < len(h.idle) && now.Sub(h.idle[n].since) > h.cfg.Timeouts.KeepAlive {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -18,18 +19,35 @@ import (
 // server has said that it never looked at it (GOAWAY below its number, REFUSED_STREAM: RFC 9113 section 8.7), so that what
 // is not idempotent is still done once at most.
 type http2 struct {
-	target    target
-	cfg       Config
-	transport *http.Transport
-	dials     atomic.Int64
+	target target
+	cfg    Config
+	live   show // whose changes end kept connections; nil when nothing is followed
+	make   func() *http.Transport
+	dials  atomic.Int64
+	mu     sync.Mutex // held while current changes
+	// current is what new streams go over.
+	current atomic.Pointer[line]
 }
 
-func newHTTP2(t target, cfg Config, secure *tls.Config, deps Deps) *http2 {
-	h := &http2{target: t, cfg: cfg}
+// line is the connections that began with one certificate of the gateway's.
+type line struct {
+	transport *http.Transport
+	shown     *tls.Certificate // nil when none is followed, or there is none to show
+}
+
+func newHTTP2(t target, cfg Config, secure *tls.Config, live show, deps Deps) *http2 {
+	h := &http2{target: t, cfg: cfg, live: live}
+	h.make = func() *http.Transport { return h.connections(secure, deps) }
+	h.current.Store(&line{transport: h.make()})
+	return h
+}
+
+func (h *http2) connections(secure *tls.Config, deps Deps) *http.Transport {
+	cfg := h.cfg
 	var protocols http.Protocols
 	protocols.SetHTTP2(secure != nil)
 	protocols.SetUnencryptedHTTP2(secure == nil)
-	h.transport = &http.Transport{
+	return &http.Transport{
 		Proxy:              nil, // never from the environment
 		TLSClientConfig:    secure,
 		DisableCompression: true,
@@ -50,7 +68,43 @@ func newHTTP2(t target, cfg Config, secure *tls.Config, deps Deps) *http2 {
 			WriteByteTimeout: cfg.Timeouts.Idle,
 		},
 	}
-	return h
+}
+
+// line gives the connections for a new stream. When the gateway's certificate has changed they are new ones, and when it
+// cannot be had there are none (row I6). Those from before bring their streams to an end, and end with the last of them.
+func (h *http2) line() (*line, error) {
+	current := h.current.Load()
+	if h.live == nil {
+		return current, nil
+	}
+	now, err := h.live()
+	if err == nil && now == current.shown {
+		return current, nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	current = h.current.Load()
+	if now, err = h.live(); now != current.shown { // asked again, so that nobody brings back what another found changed
+		next := &line{transport: h.make(), shown: now}
+		h.current.Store(next)
+		current.retire()
+		current = next
+	}
+	return current, err
+}
+
+// done tells that a stream has ended, which may have been the last of a line that is no longer the current one.
+func (h *http2) done(l *line) {
+	if h.current.Load() != l {
+		l.retire()
+	}
+}
+
+// retire ends the connections without a stream, and does so again a moment later: net/http counts a stream for a little
+// longer than whoever read its answer.
+func (l *line) retire() {
+	l.transport.CloseIdleConnections()
+	time.AfterFunc(100*time.Millisecond, l.transport.CloseIdleConnections)
 }
 
 // roundTrip sends the request as a stream of its own.
@@ -61,8 +115,12 @@ func (h *http2) roundTrip(a *attempt) (*http.Response, ender, error) {
 	if _, err := checkHead(a); err != nil {
 		return nil, nil, err
 	}
+	line, err := h.line()
+	if err != nil {
+		return nil, nil, noCertificate(err)
+	}
 	ctx, cancel := context.WithCancelCause(a.ctx)
-	s := &stream{cancel: cancel, fault: func(err error) error { return h.fault(ctx, a, err) }}
+	s := &stream{cancel: cancel, done: func() { h.done(line) }, fault: func(err error) error { return h.fault(ctx, a, err) }}
 	start := time.Now()
 	informational := 0
 	out := a.req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -87,7 +145,7 @@ func (h *http2) roundTrip(a *attempt) (*http.Response, ender, error) {
 			out.Body = stirring{a.body, s, false}
 		}
 	}
-	resp, err := h.transport.RoundTrip(out)
+	resp, err := line.transport.RoundTrip(out)
 	if err != nil {
 		err = s.fault(err)
 		s.end(false)
@@ -140,8 +198,8 @@ func (h *http2) fault(ctx context.Context, a *attempt, err error) error {
 }
 
 func (h *http2) counts() (idle int, dials int64) { return 0, h.dials.Load() }
-func (h *http2) reap(time.Time)                  {}
-func (h *http2) close()                          { h.transport.CloseIdleConnections() }
+func (h *http2) reap(time.Time)                  { _, _ = h.line() } // the next request will say what is wrong with it
+func (h *http2) close()                          { h.current.Load().transport.CloseIdleConnections() }
 
 // stream is one HTTP/2 exchange in progress and the clock over its pauses.
 type stream struct {
@@ -149,6 +207,7 @@ type stream struct {
 	pause  time.Duration
 	timer  *time.Timer
 	fault  func(error) error // finds the cause of what net/http said
+	done   func()            // tells that there is one stream less
 }
 
 func (s *stream) late() {
@@ -160,6 +219,7 @@ func (s *stream) end(bool) {
 		s.timer.Stop()
 	}
 	s.cancel(nil)
+	s.done()
 }
 
 // stirring is a body whose every read starts the clock anew.

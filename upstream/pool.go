@@ -52,7 +52,7 @@ type Pool struct {
 	cfg     Config
 	deps    Deps
 	servers []*server
-	secure  *tls.Config // of connections to servers, without their names
+	show    show // the gateway's certificate; nil when it shows none
 	balance balancer
 	budget  *budget
 	turn    atomic.Uint64
@@ -67,7 +67,7 @@ func New(cfg Config, targets []string, deps Deps) (*Pool, error) {
 	wrong := cfg.check(deps.Now())
 	list, bad := parseTargets(cfg.Protocol, targets)
 	wrong = append(wrong, bad...)
-	secure := cfg.TLS.client(&wrong, deps)
+	secure, show := cfg.TLS.client(&wrong, deps)
 	if cfg.TLS != (TLS{}) {
 		for _, t := range list {
 			if t.scheme == "http" {
@@ -79,10 +79,14 @@ func New(cfg Config, targets []string, deps Deps) (*Pool, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{cfg: cfg, deps: deps, secure: secure, budget: newBudget(cfg.Retry), done: cancel}
+	p := &Pool{cfg: cfg, deps: deps, show: show, budget: newBudget(cfg.Retry), done: cancel}
 	p.balance = p.balancer()
+	live := show
+	if cfg.TLS.Client != "" {
+		live = nil // renewed, never withdrawn: kept connections stay as they are
+	}
 	for _, t := range list {
-		p.servers = append(p.servers, newServer(t, cfg, secure, deps))
+		p.servers = append(p.servers, newServer(t, cfg, secure, live, deps))
 	}
 	p.start(ctx)
 	return p, nil
@@ -98,7 +102,7 @@ func (p *Pool) balancer() balancer {
 	return powerOfTwo(p.deps.Rand)
 }
 
-func newServer(t target, cfg Config, secure *tls.Config, deps Deps) *server {
+func newServer(t target, cfg Config, secure *tls.Config, live show, deps Deps) *server {
 	s := &server{target: t, hash: digest(t.name), most: int64(cfg.MaxConnections)}
 	s.breaker.cfg, s.ejector.cfg = cfg.Breaker, cfg.Health
 	s.ejector.clean.Store(true)
@@ -111,9 +115,9 @@ func newServer(t target, cfg Config, secure *tls.Config, deps Deps) *server {
 		secure = nil
 	}
 	if cfg.Protocol == "http1" {
-		s.engine = newHTTP1(t, cfg, secure, deps)
+		s.engine = newHTTP1(t, cfg, secure, live, deps)
 	} else {
-		s.engine = newHTTP2(t, cfg, secure, deps)
+		s.engine = newHTTP2(t, cfg, secure, live, deps)
 	}
 	return s
 }
