@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatehouse-sec/gatehouse/backup"
 	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 )
@@ -90,12 +91,92 @@ func (h *held) status(ctx context.Context, _ nothing, _ control.Progress) (fleet
 	s, err := h.nodes.Status(ctx, h.jobs)
 	if say := h.report.Load(); err != nil && say != nil { // the node that is asked knows itself
 		own := fleet.Node{ID: h.identity.ID, Name: h.identity.Name, Started: h.identity.Started, Sent: h.now(), Report: (*say)(), Self: true}
-		return fleet.Status{Time: h.now().UTC(), Nodes: []fleet.Node{own}, Findings: []string{"the other nodes and the jobs are not known: " + err.Error()}}, nil
+		findings, _ := fleet.Findings([]fleet.Node{own}, h.now())
+		findings = append([]string{"the other nodes and the jobs are not known: " + err.Error()}, findings...)
+		return fleet.Status{Time: h.now().UTC(), Nodes: []fleet.Node{own}, Findings: append(findings, h.nearFindings()...)}, nil
 	}
 	if err == nil && len(s.Nodes) == 0 {
 		s.Findings = append(s.Findings, "no gateway runs on this store; start one with: gatehouse serve")
 	}
+	if err == nil {
+		s.Findings = append(s.Findings, h.nearFindings()...)
+		s.Findings = append(s.Findings, h.keptFindings(ctx)...)
+	}
 	return s, err
+}
+
+// nearFindings is what isn't as it should be with this process alone, whatever the store says.
+func (h *held) nearFindings() (list []string) {
+	for _, s := range h.secrets.Statuses() {
+		if !s.Usable && !s.Unwanted {
+			text := "the secret " + s.Ref + " has ended, and what needs it is closed"
+			if s.Failure != "" {
+				text += ": " + s.Failure
+			}
+			list = append(list, text)
+		}
+	}
+	if h.copies != nil && h.copies.n != nil {
+		if err := h.copies.n.Err(); err != nil {
+			list = append(list, "the event log can't be written: "+err.Error())
+		}
+	}
+	return list
+}
+
+// keptFindings is what the store tells of the event logs and of backups.
+func (h *held) keptFindings(ctx context.Context) (list []string) {
+	all, err := h.brokenWitnesses(ctx)
+	if err != nil {
+		list = append(list, "whether the event log is what was signed is not known: "+err.Error())
+	}
+	for _, b := range all {
+		list = append(list, b.String()+"; look into it with gatehouse audit verify, then run: "+settleHint)
+	}
+	cfg := h.document.backup
+	if !cfg.On() {
+		return list
+	}
+	entries, err := backup.Records{Store: h.durable}.All(ctx)
+	if err != nil {
+		return append(list, "whether there is a good backup is not known: "+err.Error())
+	}
+	proves := cfg.Proof == nil || *cfg.Proof
+	return append(list, backupFindings(entries, cfg.Default(h.places.state).Every, proves, h.identity.Started, h.now())...)
+}
+
+// backupFindings judges what is known of backups, the oldest first. Without proofs it counts that one has reached its place.
+func backupFindings(entries []backup.Entry, every time.Duration, proves bool, since, now time.Time) (list []string) {
+	var good, judged backup.Entry
+	for _, e := range entries {
+		if e.Time.Before(since) {
+			since = e.Time
+		}
+		if e.Proof != nil && !e.Time.Before(judged.Time) {
+			judged = e
+		}
+		if (proves && e.Proof != nil && e.Proof.OK || !proves && !e.Delivered.IsZero()) && e.Time.After(good.Time) {
+			good = e
+		}
+	}
+	if judged.Proof != nil && !judged.Proof.OK {
+		text := "the newest backup that was tried is no good: " + judged.Name
+		if judged.Proof.Flaw != nil {
+			text += ": " + judged.Proof.Flaw.What
+		}
+		list = append(list, text+"; see: gatehouse backup verify")
+	}
+	what := "was proven"
+	if !proves {
+		what = "has reached its place"
+	}
+	if !good.Time.IsZero() {
+		since = good.Time
+	}
+	if now.Sub(since) > 2*every {
+		list = append(list, fmt.Sprintf("no backup since %s %s; there should be one every %s; see: gatehouse backup list", since.UTC().Format(time.RFC3339), what, every))
+	}
+	return list
 }
 
 func printStatus(w io.Writer, s fleet.Status) {

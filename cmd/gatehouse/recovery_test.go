@@ -394,6 +394,77 @@ func TestLogThatSomebodyWasAt(t *testing.T) {
 	}
 }
 
+// K4: a log that was set back, with its checkpoints, stays bad over restarts, until somebody settles it and says why.
+func TestLogThatWasSetBackStaysBad(t *testing.T) {
+	t.Parallel()
+	_, recipient := offline(t)
+	h := newMachine(t, t.TempDir(), recipient, thing(t))
+	events := filepath.Join(h.state(), "events")
+	visit := func() {
+		h.start()
+		token, _, _ := h.run("", "token", "--as", "alice")
+		for range 5 {
+			h.get(token)
+		}
+		h.stop()
+	}
+	visit()
+	before := filepath.Join(t.TempDir(), "events")
+	if err := os.CopyFS(before, os.DirFS(events)); err != nil {
+		t.Fatal(err)
+	}
+	visit()
+	h.must("", "audit", "verify")
+	if err := errors.Join(os.RemoveAll(events), os.CopyFS(events, os.DirFS(before))); err != nil {
+		t.Fatal(err)
+	}
+	bad := func(when string) {
+		t.Helper()
+		if out, said, code := h.run("", "audit", "verify", "--config", h.file); code != 1 {
+			t.Errorf("%s: audit verify: exit %d\n%s%s", when, code, out, said)
+		} else if when != "at first" && (!strings.Contains(said, "since ") || !strings.Contains(said, "gatehouse audit settle")) {
+			t.Errorf("%s: it doesn't say since when, or what to run:\n%s", when, said)
+		}
+		if out, _, code := h.run("", "serve", "--verify", "--config", h.file); code != 1 {
+			t.Errorf("%s: serve --verify: exit %d\n%s", when, code, out)
+		}
+	}
+	bad("at first")
+	visit()
+	bad("after a start")
+	visit() // by now it is longer than what was signed
+	visit()
+	bad("after more of them")
+	if _, said, code := h.run("", "audit", "settle", "--reason", "x", "--config", h.file); code != 1 || !strings.Contains(said, "no gateway runs") {
+		t.Errorf("settled without an event: exit %d\n%s", code, said)
+	}
+	h.start()
+	if out, _, code := h.run("", "status", "--config", h.file); code != 2 || !strings.Contains(out, "gatehouse audit settle") {
+		t.Errorf("status: exit %d\n%s", code, out)
+	}
+	if _, said, code := h.run("", "audit", "settle", "--config", h.file); code != 1 || !strings.Contains(said, "--reason") {
+		t.Errorf("settled without a reason: exit %d\n%s", code, said)
+	}
+	if out := h.must("", "audit", "settle", "--reason", "drill-17"); !strings.Contains(out, "settled") || !strings.Contains(out, "nothing is wrong") {
+		t.Error(out)
+	}
+	h.must("", "audit", "verify")
+	if out, _, _ := h.run("", "status", "--config", h.file); strings.Contains(out, "settle") {
+		t.Error(out)
+	}
+	h.stop()
+	h.must("", "audit", "verify")
+	h.must("", "serve", "--verify")
+	told := false
+	_ = audit.Read(events, func(e gate.Event) error {
+		told = told || e.Decision.Reason == "audit.settled" && strings.Contains(e.Note, "drill-17") && strings.Contains(e.Note, whoAsks())
+		return nil
+	})
+	if !told {
+		t.Error("no event tells who has settled it and why")
+	}
+}
+
 // Keys that are rotated away take nothing with them: checkpoints of before are still believed, and backups of before proven.
 func TestRotationOrphansNothing(t *testing.T) {
 	t.Parallel()
