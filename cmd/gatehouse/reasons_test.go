@@ -48,6 +48,7 @@ var elsewhere = map[gate.Reason]string{
 	"identity.revocations_unknown": "guard/identity/revoked_test.go RevocationsUnknown",
 	"identity.replay_unknown":      "guard/identity/revoked_test.go ReplayUnknown",
 	"identity.replay_forgotten":    "guard/identity/revoked_test.go ReplayForgotten",
+	"upstream.client_certificate":  "upstream/shown_test.go ReasonCertificate",
 
 	// TLS
 	"host.misdirected":    "kit/canon/host_test.go hostMisdirected",
