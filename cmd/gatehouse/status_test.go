@@ -1,7 +1,9 @@
 package main
 
 import (
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +24,15 @@ func found(h *held, t *testing.T) string {
 
 // A secret that ended is named, and its value is not.
 func TestStatusTellsOfEndedSecrets(t *testing.T) {
-	h := openedForTest(t)
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o := opening{places: places{state: t.TempDir(), config: t.TempDir()}, log: slog.New(slog.DiscardHandler), now: now}
+	o.document.fleet = o.document.fleet.WithDefaults(nil)
+	h, err := o.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.close() })
 	go h.secrets.Run(t.Context())
 	if _, err := h.kept.Set(t.Context(), "shop/key", []byte("canary-hunter2"), owned.Any, "ann"); err != nil {
 		t.Fatal(err)
@@ -45,6 +55,7 @@ func TestStatusTellsOfEndedSecrets(t *testing.T) {
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		h.secrets.Refresh(secret.Kept)
+		ahead.Add(int64(5 * time.Second))
 		got := found(h, t)
 		if strings.Contains(got, "canary") {
 			t.Fatal("the value is told")
@@ -53,7 +64,7 @@ func TestStatusTellsOfEndedSecrets(t *testing.T) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatal(got)
+			t.Fatalf("%s %+v", got, h.secrets.Statuses())
 		}
 	}
 }
