@@ -124,6 +124,17 @@ func (r *recorder) since(m mark) (n int64, requests, broken []string) {
 	return r.total - m.total, slices.Clone(r.requests[m.requests:]), slices.Clone(r.broken[m.broken:])
 }
 
+// asked is how many requests came since m that begin like this; what another test has left on its way is not among them.
+func (r *recorder) asked(like string, m mark) (n int) {
+	_, requests, _ := r.since(m)
+	for _, q := range requests {
+		if strings.HasPrefix(q, like) {
+			n++
+		}
+	}
+	return n
+}
+
 var volatile = regexp.MustCompile(`(?m)^(Gatehouse-Event|Traceparent): (?:[0-9A-HJKMNP-TV-Z]{26}|00-[0-9a-f]{32}-[0-9a-f]{16}-01)\r$`)
 
 // plain is a request as recorded, with its fields sorted (their order says nothing, and net/http's map has none) and the

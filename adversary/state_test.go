@@ -95,7 +95,7 @@ func TestStateThatCannotBeTrusted(t *testing.T) {
 		"I6/password of Redis missing":         {section: "store: {shared: {url: rediss://gw@127.0.0.1:9, password: file:DIR/none}}", says: "none"},
 		"I6/password of PostgreSQL missing":    {section: "store: {url: postgres://gw@127.0.0.1:9/gw, password: file:DIR/none}", says: "none"},
 		"I6/password of PostgreSQL empty":      {section: "store: {url: postgres://gw@127.0.0.1:9/gw, password: file:DIR/nil}", files: map[string]string{"nil": ""}, says: "nil"},
-		"K2/password of PostgreSQL in the URL": {section: "store: {url: \"postgres://gw:" + canary + "@127.0.0.1:9/gw\"}", says: "store.url: this looks like a secret"},
+		"K2/password of PostgreSQL in the URL": {section: "store: {url: \"postgres://gw:" + canary + "@127.0.0.1:9/gw\"}", says: "store.url: this URL has a password in it"},
 		"I6/root key missing":                  {section: "key: {root: file:DIR/none.key}", says: "none.key"},
 		"I6/root key is a word":                {section: "key: {root: file:DIR/word}", says: "word"},
 		"I6/root key credential missing":       {section: "key: {root: credential:none}", says: "none"},
