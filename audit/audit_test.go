@@ -246,3 +246,19 @@ func TestConfigMistakes(t *testing.T) {
 		}
 	}
 }
+
+// Who reads while somebody writes sees whole events only.
+func TestReadWhileItIsWritten(t *testing.T) {
+	dir := t.TempDir()
+	whole := `{"schema":"gatehouse.event/1","seq":1,"prev":"","id":"01M8263","time":"2026-11-22T17:23:16Z","kind":"system"}` + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "events.jsonl"), []byte(whole+`{"schema":"gateh`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := Read(dir, func(gate.Event) error { n++; return nil }); err != nil || n != 1 {
+		t.Errorf("%d events, %v", n, err)
+	}
+	if _, err := Find(dir, "01M8263"); err != nil {
+		t.Error(err)
+	}
+}

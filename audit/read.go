@@ -28,7 +28,7 @@ func Find(directory, id string) (gate.Event, error) {
 	needle := []byte(`"id":"` + id + `"`)
 	var found gate.Event
 	for _, name := range files {
-		err := lines(name, func(line []byte) error {
+		err := ended(name, func(line []byte) error {
 			if !bytes.Contains(line, needle) {
 				return nil
 			}
@@ -57,7 +57,7 @@ func Read(directory string, with func(gate.Event) error) error {
 	}
 	for _, name := range files {
 		n := 0
-		err := lines(name, func(line []byte) error {
+		err := ended(name, func(line []byte) error {
 			n++
 			var e gate.Event
 			if err := json.Unmarshal(line, &e); err != nil {
@@ -103,6 +103,20 @@ func Verify(files []string) error {
 var errStop = errors.New("stop")
 
 func lines(name string, with func(line []byte) error) error {
+	return split(name, bufio.ScanLines, with)
+}
+
+// ended calls with for every line of a file that is being written: one without its end yet is not there yet.
+func ended(name string, with func(line []byte) error) error {
+	return split(name, func(data []byte, atEOF bool) (int, []byte, error) {
+		if atEOF && bytes.IndexByte(data, '\n') < 0 {
+			return len(data), nil, nil
+		}
+		return bufio.ScanLines(data, atEOF)
+	}, with)
+}
+
+func split(name string, by bufio.SplitFunc, with func(line []byte) error) error {
 	file, err := os.Open(name)
 	if err != nil {
 		return err
@@ -110,6 +124,7 @@ func lines(name string, with func(line []byte) error) error {
 	defer file.Close()
 	scanner := bufio.NewScanner(file)
 	scanner.Buffer(make([]byte, 64<<10), maxLine)
+	scanner.Split(by)
 	for scanner.Scan() {
 		if err := with(scanner.Bytes()); err != nil {
 			return err
