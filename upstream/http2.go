@@ -49,7 +49,7 @@ func (h *http2) connections(secure *tls.Config, deps Deps) *http.Transport {
 	protocols.SetUnencryptedHTTP2(secure == nil)
 	return &http.Transport{
 		Proxy:              nil, // never from the environment
-		TLSClientConfig:    secure,
+		TLSClientConfig:    secure.Clone(), // net/http adds its protocols to it
 		DisableCompression: true,
 		Protocols:          &protocols,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
