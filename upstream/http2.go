@@ -48,7 +48,7 @@ func (h *http2) connections(secure *tls.Config, deps Deps) *http.Transport {
 	protocols.SetHTTP2(secure != nil)
 	protocols.SetUnencryptedHTTP2(secure == nil)
 	return &http.Transport{
-		Proxy:              nil, // never from the environment
+		Proxy:              nil,            // never from the environment
 		TLSClientConfig:    secure.Clone(), // net/http adds its protocols to it
 		DisableCompression: true,
 		Protocols:          &protocols,
