@@ -17,10 +17,6 @@ func TestRecords(t *testing.T) {
 	})
 }
 
-func TestFeed(t *testing.T) {
-	storetest.Feed(t, func(*testing.T) store.Feed { return NewFeed(time.Now) })
-}
-
 // Whoever fills the store with records pushes none out: a used token stays used.
 func TestFullIsRefusedAndForgetsNothing(t *testing.T) {
 	clock := storetest.NewClock()
@@ -72,24 +68,6 @@ func TestRenewalIsBounded(t *testing.T) {
 	for i := range r.shard {
 		if n := len(r.shard[i].ends); n > 16 {
 			t.Fatalf("%d endings of one record", n)
-		}
-	}
-}
-
-func TestAFeedKeepsABoundedNumber(t *testing.T) {
-	f := NewFeed(time.Now)
-	for i := range 3 * keptMost {
-		if err := f.Publish(t.Context(), "t", fmt.Append(nil, i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	messages, next, err := f.Read(t.Context(), "t", "0")
-	if err != nil || len(messages) != keptMost || string(messages[keptMost-1]) != fmt.Sprint(3*keptMost-1) || next != fmt.Sprint(3*keptMost) {
-		t.Fatalf("%d messages up to %s, %v", len(messages), next, err)
-	}
-	for _, bad := range []string{"x", "-1", "0-0"} {
-		if _, _, err := f.Read(t.Context(), "t", bad); !errors.Is(err, store.ErrInvalid) {
-			t.Errorf("position %q: %v", bad, err)
 		}
 	}
 }

@@ -45,21 +45,9 @@ const versions = "schema_version"
 // migrateTime bounds a migration, and the wait for one that another node runs.
 const migrateTime = 10 * time.Minute
 
-// Migrate brings the schema to the version that this program knows, and is all that Open does for it. One node runs it, the
-// others wait. It needs a role that owns the schema, or may create it; where the schema is as it should be, no right is
-// needed but to read. A schema that is newer than this program is refused: there is no way back but a backup.
-func Migrate(ctx context.Context, o Options) error {
-	o = o.withDefaults()
-	if err := o.Config.Check(o.Now()); err != nil {
-		return err
-	}
-	s, err := newServer(o)
-	if err != nil {
-		return err
-	}
-	return embedded().up(ctx, s)
-}
-
+// up brings the schema to the version that this program knows. One node runs it, the others wait. It needs a role that owns
+// the schema, or may create it; where the schema is as it should be, no right is needed but to read. A schema that is newer
+// than this program is refused: there is no way back but a backup.
 func (m migrations) up(ctx context.Context, s server) error {
 	bounded, cancel := context.WithTimeout(ctx, migrateTime)
 	defer cancel()

@@ -240,11 +240,12 @@ func TestRoles(t *testing.T) {
 	if _, err := postgres.Open(ctx, runtime); err == nil || !strings.Contains(err.Error(), "README") {
 		t.Errorf("a role without rights on an empty schema: %v", err)
 	}
-	if err := postgres.Migrate(ctx, postgres.Options{Config: c}); err != nil {
-		t.Fatal(err)
-	}
-	if err := postgres.Migrate(ctx, postgres.Options{Config: c}); err != nil {
-		t.Fatalf("once more: %v", err)
+	for range 2 { // the owner starts once for each version, and once more does nothing
+		db, err := postgres.Open(ctx, postgres.Options{Config: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = db.Close()
 	}
 	if _, err := postgres.Open(ctx, runtime); err == nil || !strings.Contains(err.Error(), "README") {
 		t.Errorf("a role without rights: %v", err)

@@ -75,7 +75,7 @@ type DB struct {
 
 var _ store.Durable = (*DB)(nil)
 
-// Open connects, brings the schema to the version that this program knows (see Migrate), and begins to sweep. A mistake in
+// Open connects, brings the schema to the version that this program knows, and begins to sweep. A mistake in
 // Config is a mistake.List; a server that can't be reached is store.ErrUnavailable, and Open may be called again.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	return open(ctx, o, embedded())

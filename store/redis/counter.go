@@ -14,7 +14,7 @@ import (
 // A counter is one number at the server, as in throttled's GCRA: the time at which it will be empty again, in microseconds
 // by the server's clock. Nodes only hear how far ahead that is, so that no two clocks need agree.
 
-// counting settles what a node has spent of its lease and takes what it needs beyond. KEYS: the counter. ARGV: the time for
+// counting settles what a node has spent of its allowance and takes what it needs beyond. KEYS: the counter. ARGV: the time for
 // one request and the time for a burst in microseconds; how many requests are needed and wanted; how many were spent (less
 // than none: taken and not spent) and how long ago that began; how far ahead the counter is at least, by what this node
 // counted alone, or nothing; and, in tests, the time. Answers how many were granted and how far ahead it is now. A counter
@@ -49,7 +49,7 @@ type question struct {
 	tolerance time.Duration // a burst
 	need      int           // nothing is granted unless this much can be
 	want      int
-	spent     int           // of the lease; less than 0: granted before, and not spent
+	spent     int           // of the allowance; less than 0: granted before, and not spent
 	age       time.Duration // since the first of them was spent
 	floor     time.Duration // the counter is so far ahead at least; 0: nothing is known
 }

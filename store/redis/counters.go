@@ -26,7 +26,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return redis.call('ZCARD', KEYS[1])`
 
-// Counters share limits between nodes, by leases: a node may spend some requests of each counter before it asks. Without the
+// Counters share limits between nodes, by allowances: a node may spend some requests of each counter before it asks. Without the
 // server each node counts its share of the limit, which neither blocks nor opens. What is shared is what Limiter gives; as
 // plain counters, a throttled.GCRAStoreCtx, they are this node's own.
 type Counters struct {

@@ -8,13 +8,13 @@ import (
 	"github.com/throttled/throttled/v2"
 )
 
-// Each node has a standing lease of each counter: so many requests it may spend before it asks, and it settles soon after.
-// All leases together are one part in fifty of a burst, for three nodes or more; a burst of a hundred has one request each.
+// Each node has a standing allowance of each counter: so many requests it may spend before it asks, and it settles soon after.
+// All allowances together are one part in fifty of a burst, for three nodes or more; a burst of a hundred has one request each.
 // In any time, all nodes admit at most that much more than one node would; what they admitted is always counted.
 const (
-	leasePart  = 50
-	leaseNodes = 3
-	leaseFrom  = 100
+	allowancePart  = 50
+	allowanceNodes = 3
+	allowanceFrom  = 100
 )
 
 // settling is how soon a node settles what it spent, with all its counters together.
@@ -59,7 +59,7 @@ func (l *limiter) engine(burst int) (*throttled.GCRARateLimiterCtx, error) {
 	return e, err
 }
 
-// RateLimitCtx counts cost requests against the key, or looks when cost is 0. It spends of the lease that this node holds;
+// RateLimitCtx counts cost requests against the key, or looks when cost is 0. It spends of the allowance that this node holds;
 // beyond it asks the server, together with all who wait for the same; and it counts this node's share of the limit when the
 // server is away or slow.
 func (l *limiter) RateLimitCtx(ctx context.Context, key string, cost int) (bool, throttled.RateLimitResult, error) {
@@ -106,16 +106,16 @@ func (l *limiter) RateLimitCtx(ctx context.Context, key string, cost int) (bool,
 	}
 }
 
-// lease is how many requests this node may spend before it asks.
-func (l *limiter) lease() int {
-	if l.burst < leaseFrom {
+// allowance is how many requests this node may spend before it asks.
+func (l *limiter) allowance() int {
+	if l.burst < allowanceFrom {
 		return 0
 	}
-	return max(1, l.burst/(leasePart*max(leaseNodes, l.counters.nodes())))
+	return max(1, l.burst/(allowancePart*max(allowanceNodes, l.counters.nodes())))
 }
 
 // decide does without the server where that is possible. What the counter has no room for is denied: others can only have
-// taken more. What the lease or an earlier grant covers is spent. A look finds what is known; where less than half is left it
+// taken more. What the allowance or an earlier grant covers is spent. A look finds what is known; where less than half is left it
 // wants to know exactly, since it may be about somebody who guesses.
 func (l *limiter) decide(e *entry, now int64, cost int, asked bool) (limited, known bool) {
 	switch {
@@ -125,7 +125,7 @@ func (l *limiter) decide(e *entry, now int64, cost int, asked bool) (limited, kn
 		return cost > 0, true
 	case cost == 0:
 		return false, asked || e.full(l.interval)-now < int64(l.tolerance/2)
-	case int(e.owed)+cost > l.lease():
+	case int(e.owed)+cost > l.allowance():
 		return false, false
 	}
 	if e.owed <= 0 && e.lone == 0 {

@@ -240,7 +240,7 @@ func TestThreeNodesOverAServer(t *testing.T) {
 	}
 }
 
-// The worst that can come: one node takes all there is, and the others spend their leases before they hear of it; or all
+// The worst that can come: one node takes all there is, and the others spend their allowances before they hear of it; or all
 // three do so at once, again and again when the counter is full.
 func TestTheWorstThatLeasesDo(t *testing.T) {
 	t.Parallel()
@@ -273,8 +273,8 @@ func TestTheWorstThatLeasesDo(t *testing.T) {
 				clock.forward(time.Duration(quota.burst)*time.Second/time.Duration(quota.count) + time.Second)
 			}
 			bound := 0.02 * float64(want)
-			if quota.burst >= leaseFrom && quota.burst < leaseNodes*leasePart {
-				bound = 3 * leaseNodes
+			if quota.burst >= allowanceFrom && quota.burst < allowanceNodes*allowancePart {
+				bound = 3 * allowanceNodes
 			}
 			if off := math.Abs(float64(admitted - want)); off > bound {
 				t.Errorf("%+v, turns %v: three nodes admitted %d, one %d: %+.1f %%", quota, turns, admitted, want, 100*float64(admitted-want)/float64(want))
