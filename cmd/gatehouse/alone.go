@@ -33,7 +33,7 @@ func alone(ctx context.Context, io stdio, at places, file string, first bool) (c
 		}
 	}
 	quiet := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	h, err := opening{places: at, document: document, log: quiet, now: time.Now, file: file, unattended: !people(io.err)}.open(ctx)
+	h, err := opening{places: at, document: document, log: quiet, now: time.Now, at: file, unattended: !people(io.err)}.open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -88,33 +88,48 @@ func rememberingOf(d *config.Document, now time.Time) (r remembering, err error)
 // held is what this installation remembers, opened: keys, store, what nodes share. A process opens it once, before its first
 // document is in force.
 type held struct {
-	opening            // how it was opened
-	place       string // where the store is, for people
+	opening // how it was opened
+	unlocked
+	stored
+	crew
+	changed   changed
+	kept      *owned.Store   // the gateway's own secrets
+	secrets   *secret.Keeper // follows what the document refers to
+	authority *authority.Authority
+	copies    *copies         // what is backed up; backups are made when the document says so
+	control   *control.Server // nil in a command that opened the state itself
+	closers   []func() error
+	turn      sync.RWMutex // held by a move of the store and by changes of keys, and for reading by a backup
+}
+
+// unlocked are the keys.
+type unlocked struct {
+	keyOptions key.Options
+	ring       *key.Ring
+	sealer     *freshSealer    // of what is to last, by the ring
+	first      *key.FirstStart // told once, when the keyring was made just now
+}
+
+// stored is where things are remembered.
+type stored struct {
 	belongs     belonging
-	changed     changed
-	keyOptions  key.Options
-	ring        *key.Ring
-	sealer      *freshSealer    // of what is to last, by the ring
-	first       *key.FirstStart // told once, when the keyring was made just now
-	file        *sqlite.DB      // the embedded store, or nil
-	server      *postgres.DB    // or nil
-	durable     *movable        // either, its values sealed
-	shared      *redis.Client   // nil: this process' memory
-	fast        store.Records   // expiring records, sealed
+	place       string        // where the store is, for people
+	file        *sqlite.DB    // the embedded store, or nil
+	server      *postgres.DB  // or nil
+	durable     *movable      // either, its values sealed
+	shared      *redis.Client // nil: this process' memory
+	fast        store.Records // expiring records, sealed
 	feed        store.Feed
-	identity    fleet.Identity // of this process among the nodes
+	whereabouts sync.RWMutex // of file, server and place, which a move exchanges
+}
+
+// crew is this process among the nodes, and what they tell each other.
+type crew struct {
+	identity    fleet.Identity
 	nodes       *fleet.Nodes
 	report      atomic.Pointer[func() fleet.Report]
 	jobs        *fleet.Jobs // nil in a command that opened the state itself
 	revocations *fleet.Revocations
-	kept        *owned.Store   // the gateway's own secrets
-	secrets     *secret.Keeper // follows what the document refers to
-	authority   *authority.Authority
-	copies      *copies         // what is backed up; backups are made when the document says so
-	control     *control.Server // nil in a command that opened the state itself
-	closers     []func() error
-	turn        sync.RWMutex // held by a move of the store and by changes of keys, and for reading by a backup
-	whereabouts sync.RWMutex // of file, server and place, which a move exchanges
 }
 
 // errUnderWay refuses a second change of what everything hangs on.
@@ -152,9 +167,9 @@ type opening struct {
 	now      func() time.Time
 	shares   *key.Collector // where people give their shares; nil: only files count
 	root     key.Root       // instead of the document's, to recover
-	file     string         // the document, for a command that opened the state itself
+	at       string         // the place of the document, for a command that opened the state itself
 	existing bool           // it must be there already, and nothing of it is changed
-	ring     *key.Ring      // opened already
+	opened   *key.Ring      // the keyring, when it is open already
 	env      environment    // the process' variables
 
 	unattended bool // nobody reads what a first start has to say

@@ -83,7 +83,7 @@ func below(path, folder string) bool {
 
 // readPapers reads a document for a command that serves nothing, with all that it is made of.
 func (o opening) readPapers(ctx context.Context) (*papers, error) {
-	b, err := readDocument(ctx, o.places, o.file)
+	b, err := readDocument(ctx, o.places, o.at)
 	if err != nil {
 		return nil, err
 	}

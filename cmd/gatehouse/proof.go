@@ -39,8 +39,8 @@ func (unchanged) Put(context.Context, []byte, int64) error { return nil }
 
 // openKeys opens the keyring, or takes the one that was opened elsewhere.
 func (o opening) openKeys(ctx context.Context, options key.Options) (*key.Ring, *key.FirstStart, error) {
-	if o.ring != nil {
-		return o.ring, nil, nil
+	if o.opened != nil {
+		return o.opened, nil, nil
 	}
 	return key.Open(ctx, o.document.key, options)
 }
@@ -64,7 +64,7 @@ func (c *copies) restored(ctx context.Context, directory string) (r *held, note 
 		return r, "the keyring opens", err
 	}
 	note = fmt.Sprintf("its keyring was not opened anew (%v), but the keys in use open it", err)
-	o.ring = c.h.ring
+	o.opened = c.h.ring
 	if r, err = o.open(ctx); err != nil {
 		err = fmt.Errorf("%w; %s", err, strings.TrimSuffix(note, ", but the keys in use open it"))
 	}

@@ -181,7 +181,7 @@ func (r *restoring) keysOf(ctx context.Context, o backup.Opened) ([]ed25519.Publ
 	if err != nil {
 		return nil, err
 	}
-	r.opening.ring = ring
+	r.opening.opened = ring
 	return backup.PublicKeys(ring)
 }
 
@@ -317,7 +317,7 @@ func (r *restoring) after(ctx context.Context, o backup.Opened) (void []string, 
 		return void, nil
 	}
 	options := key.Options{ConfigDir: r.opening.places.config, Credentials: os.Getenv(credentialsFolder), Now: r.opening.now, Rand: random()}
-	next, err := key.NewRoot(r.opening.document.key, r.opening.ring.Status().Installation, options)
+	next, err := key.NewRoot(r.opening.document.key, r.opening.opened.Status().Installation, options)
 	if err != nil {
 		return nil, err
 	}

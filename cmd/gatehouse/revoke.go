@@ -93,7 +93,7 @@ func kindOf(r fleet.Revocation, before string) (fleet.Kind, error) {
 // revoke calls tokens back, and writes down which, by whom and why.
 func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Revoked, error) {
 	if n == nil {
-		issuers, err := issuersIn(ctx, h.places, h.opening.file)
+		issuers, err := issuersIn(ctx, h.places, h.at)
 		if err == nil && len(issuers) > 0 {
 			err = named(issuers, &q)
 		}
