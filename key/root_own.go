@@ -76,7 +76,7 @@ func (o *ownRoot) Wrap(ctx context.Context, plain, aad []byte) (Envelope, error)
 		err = createFile(path, text)
 	}
 	if err != nil {
-		return Envelope{}, fmt.Errorf("write the root key (name another root in the section key, such as root: file:/path): %w", err)
+		return Envelope{}, fmt.Errorf("write the root key (set XDG_CONFIG_HOME to a directory that this user may write, or name another root in the section key, such as root: file:/path): %w", err)
 	}
 	o.made = path
 	if o.handout.Words, err = wordsOf(kek); err != nil {
