@@ -30,7 +30,7 @@ func (m *maker) valueClasses(e *entry, add func(string, change)) {
 	})
 	add("alias", func() Mutation { return m.with(e.line, place, "", m.lines[e.line][:e.at]+"*other") })
 	secrets := []string{"ghp_16C7e42F292c6912E7710c838347Ae178B4a", "AKIA3XH7QLPZ5RTN2WVB", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlc2lnbmF0dXJl"}
-	if e.node["x-public"] == nil {
+	if !isPublic(e.node) {
 		secrets = append(secrets, "q7Zk3vX9bT2mN8cR4wL6yH1sD5fG0jPaUeIoQz", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
 	}
 	replace("secret", secrets...)
@@ -105,4 +105,18 @@ func (m *maker) enumClasses(e *entry, words []any, add func(string, change)) {
 		return put(wrong, right)
 	})
 	add("bad word", func() Mutation { return put(pick(m.random.Intn, "none", "Whatever", "*", "0"), "") })
+}
+
+// isPublic tells that random text is no mistake at a place: by its schema, or by that of one of its forms.
+func isPublic(node map[string]any) bool {
+	if node["x-public"] != nil {
+		return true
+	}
+	forms, _ := node["anyOf"].([]any)
+	for _, f := range forms {
+		if form, ok := f.(map[string]any); ok && form["x-public"] != nil {
+			return true
+		}
+	}
+	return false
 }
