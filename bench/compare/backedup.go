@@ -31,7 +31,7 @@ func (f *field) backedUp(w io.Writer, size int64) error {
 	if err != nil {
 		return err
 	}
-	defer n.stop()
+	defer n.Stop()
 	if size, err = f.fill(n, size); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (f *field) backedUp(w io.Writer, size int64) error {
 	fmt.Fprintf(w, "| it takes | %.1f s | < 60 s |\n", took.Seconds())
 	fmt.Fprintf(w, "| its share of the machine's %d cores | %.1f %% | < 20 %% |\n", runtime.NumCPU(), 100*(busy-idle)/float64(runtime.NumCPU()))
 	fmt.Fprintf(w, "| p50, p99, longest before and after | %s | |\n| meanwhile | %s, p99 %.2f x, %d not 200 | p99 <= 1.2 x |\n", without, with, with.at(99).Seconds()/without.at(99).Seconds(), with.wrong())
-	n.stop()
+	n.Stop()
 	back, err := f.restored(n, place, offline)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (f *field) restored(n *node, place string, offline *age.X25519Identity) (ti
 	if empty.process, err = start(address, empty.environment(), filepath.Join(f.binaries, "gatehouse"), "serve", "--config", document); err != nil {
 		return 0, err
 	}
-	defer empty.stop()
+	defer empty.Stop()
 	err = empty.first(address)
 	return time.Since(began), err
 }
@@ -123,13 +123,13 @@ func (f *field) fill(n *node, size int64) (int64, error) {
 
 // during gives what requests felt, and how many cores the gateway used with its children.
 func (n *node) during(send func() felt) (felt, float64, error) {
-	before, err := n.cpu()
+	before, err := n.CPU()
 	if err != nil {
 		return felt{}, 0, err
 	}
 	began := time.Now()
 	out := send()
 	took := time.Since(began)
-	after, err := n.cpu()
+	after, err := n.CPU()
 	return out, (after - before).Seconds() / took.Seconds(), err
 }

@@ -107,13 +107,13 @@ func together(list []*node, redis *process, script string, d time.Duration) (mic
 // used is the CPU time of the nodes so far, and of Redis.
 func used(list []*node, redis *process) (sum [2]time.Duration, err error) {
 	for _, n := range list {
-		t, err := n.cpu()
+		t, err := n.CPU()
 		if err != nil {
 			return sum, err
 		}
 		sum[0] += t
 	}
-	sum[1], err = redis.cpu()
+	sum[1], err = redis.CPU()
 	return sum, err
 }
 

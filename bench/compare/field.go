@@ -66,7 +66,7 @@ func (f *field) run(name string, b bench, d time.Duration) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	defer p.stop()
+	defer p.Stop()
 	scheme := "http://"
 	if b.tls {
 		scheme = "https://"

@@ -23,9 +23,9 @@ func (f *field) frozen(w io.Writer, s *servers, rounds int) error {
 		p.send(2 * time.Second)
 		for range max(rounds, 5) {
 			a := p.send(span)
-			s.postgres.signal(syscall.SIGSTOP)
+			s.postgres.Signal(syscall.SIGSTOP)
 			b := p.send(span)
-			s.postgres.signal(syscall.SIGCONT)
+			s.postgres.Signal(syscall.SIGCONT)
 			time.Sleep(2 * time.Second)
 			before.add(a)
 			during.add(b)

@@ -48,7 +48,7 @@ func drive(p *process, base string, r request, connections int, d time.Duration,
 	if _, err := w.run(time.Second); err != nil { // warm up
 		return result{}, err
 	}
-	before, err := p.cpu()
+	before, err := p.CPU()
 	if err != nil {
 		return result{}, err
 	}
@@ -56,12 +56,12 @@ func drive(p *process, base string, r request, connections int, d time.Duration,
 	if err != nil {
 		return result{}, err
 	}
-	after, err := p.cpu()
+	after, err := p.CPU()
 	if err != nil {
 		return result{}, err
 	}
 	out.micros = float64((after - before).Microseconds()) / out.requests
-	out.memory = p.memory()
+	out.memory = p.Memory()
 	return out, nil
 }
 

@@ -68,7 +68,7 @@ func compare(w io.Writer, binaries, only string, rounds int, mib int64, d time.D
 	if err := f.prepare(); err != nil {
 		return err
 	}
-	defer f.server.stop()
+	defer f.server.Stop()
 	version, _ := exec.Command(filepath.Join(binaries, "gatehouse"), "version").Output()
 	fmt.Fprintf(w, "%s, %d cores, %s of each run, %d rounds, median; CPU is of the proxy's processes\n\n", strings.TrimSpace(string(version)), runtime.NumCPU(), d, rounds)
 	if strings.HasPrefix(only, "state") {

@@ -50,7 +50,7 @@ func (f *field) nodes(n int, r remembered, rate string) ([]*node, error) {
 
 func stopAll(list []*node) {
 	for _, n := range list {
-		n.stop()
+		n.Stop()
 	}
 }
 

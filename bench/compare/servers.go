@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/bench/program"
 )
 
 // redis starts a Redis with TLS that keeps nothing on disk.
@@ -62,10 +64,10 @@ func (d *database) begin() error {
 	}
 	d.port = port
 	d.process = d.command("postgres", "-D", d.folder+"/data", "-p", port, "-k", d.folder, "-h", "127.0.0.1")
-	if err := d.cmd.Start(); err != nil {
+	if err := d.Cmd.Start(); err != nil {
 		return err
 	}
-	if err := d.await(address); err != nil {
+	if err := d.Await(address); err != nil {
 		return err
 	}
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -104,18 +106,10 @@ func (d *database) command(name string, args ...string) *process {
 			name = found[len(found)-1]
 		}
 	}
-	p := command([]string{"LC_ALL=C"}, name, args...)
-	p.cmd.Dir = d.folder
-	p.cmd.SysProcAttr.Credential = d.as
+	p := &process{program.Command([]string{"LC_ALL=C"}, name, args...)}
+	p.Cmd.Dir = d.folder
+	p.Cmd.SysProcAttr.Credential = d.as
 	return p
-}
-
-// run runs a program to its end.
-func (p *process) run() error {
-	if err := p.cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w: %s", p.cmd.Path, err, p.log.String())
-	}
-	return nil
 }
 
 // url is the store's.
@@ -125,10 +119,10 @@ func (d *database) url() string {
 
 // stop ends the server, whose children are in groups of their own and end with it, and removes its folder.
 func (d *database) stop() {
-	if d.process != nil && d.cmd.Process != nil {
-		d.signal(syscall.SIGCONT)
-		_ = d.cmd.Process.Signal(syscall.SIGQUIT)
-		_ = d.cmd.Wait()
+	if d.process != nil && d.Cmd.Process != nil {
+		d.Signal(syscall.SIGCONT)
+		_ = d.Cmd.Process.Signal(syscall.SIGQUIT)
+		_ = d.Cmd.Wait()
 	}
 	_ = os.RemoveAll(d.folder)
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/bench/program"
 )
 
 // sized writes a contract of about n operations: five for each resource, one body of a dozen properties for each, and the one
@@ -54,8 +56,8 @@ func (f *field) sizedGateway(n int, waf bool) (*process, string, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, "", err
 	}
-	p, err := spawn([]string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir + "/config"}, filepath.Join(f.binaries, "gatehouse"), "serve", "--config", file)
-	return p, address, err
+	started, err := program.Spawn([]string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir + "/config"}, filepath.Join(f.binaries, "gatehouse"), "serve", "--config", file)
+	return &process{started}, address, err
 }
 
 // first waits for the first 200.
@@ -71,7 +73,7 @@ func (p *process) first(address string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no 200 within 30 seconds: %s", p.log.String())
+	return fmt.Errorf("no 200 within 30 seconds: %s", p.Log.String())
 }
 
 // begin measures how long it takes from exec to the first 200 with the core rules and 200 operations, and what memory the
@@ -90,7 +92,7 @@ func (f *field) begin(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		cpu, err := p.cpu()
+		cpu, err := p.CPU()
 		if err != nil {
 			return err
 		}
@@ -102,9 +104,9 @@ func (f *field) begin(w io.Writer) error {
 		}
 		if i == tries-1 {
 			time.Sleep(10 * time.Second)
-			idle = p.resident()
+			idle = p.Resident()
 		}
-		p.stop()
+		p.Stop()
 	}
 	fmt.Fprintf(w, "| exec to the first 200, 200 operations, core rules, best of %d | %d ms wall, %d ms CPU | < 400 ms |\n", tries, bestWall.Milliseconds(), bestCPU.Milliseconds())
 	fmt.Fprintf(w, "| idle memory, 10 s after that | %.0f MiB | < 90 MiB |\n", idle)
@@ -135,7 +137,7 @@ func (f *field) throughSized(n int, d time.Duration) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	defer p.stop()
+	defer p.Stop()
 	if err := p.first(address); err != nil {
 		return result{}, err
 	}

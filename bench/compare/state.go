@@ -58,7 +58,7 @@ func (f *field) servers() (*servers, error) {
 }
 
 func (s *servers) stop() {
-	s.redis.stop()
+	s.redis.Stop()
 	s.postgres.stop()
 }
 
