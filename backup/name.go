@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Every backup is one file: gatehouse-<time>-<random>-<bytes>.age. The number of bytes in its name tells a file that was
+// Every backup is one file: gatehouse-<time>-<part of the second, random>-<bytes>.age. The number of bytes in its name tells a file that was
 // cut off from one that was changed, also for somebody who has nothing but the file.
 const (
 	namePrefix = "gatehouse-"

@@ -72,6 +72,23 @@ func (b *Backups) Tick(ctx context.Context) error {
 	return fmt.Errorf("%w; tried again in %s", err, b.clock.pause)
 }
 
+// Due tells when the next backup is to be made, by what the book says of the newest: the place isn't asked. It is in the past
+// when one is overdue.
+func (b *Backups) Due(ctx context.Context) (time.Time, error) {
+	entries, err := b.tools.Book.All(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var made time.Time
+	for _, e := range entries {
+		made = later(made, e.Time)
+	}
+	if made.IsZero() {
+		return b.tools.Now(), nil
+	}
+	return made.Add(b.cfg.Every), nil
+}
+
 // newest tells when the newest backup was made, and when the newest of those was that have reached their place. What the
 // book says counts as well, since the place may be out of reach.
 func (b *Backups) newest(ctx context.Context) (made, safe time.Time, err error) {

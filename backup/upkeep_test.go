@@ -325,3 +325,26 @@ func TestABackupIsCalledOff(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 }
+
+// Names of backups that were made in one second sort as they were made, and the book tells when the next is due.
+func TestNamesSortAsTheyWereMade(t *testing.T) {
+	r := newRig(t)
+	if due, err := r.Due(t.Context()); err != nil || !due.Equal(r.clock) {
+		t.Errorf("before the first: due %v, %v", due, err)
+	}
+	second, last := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), ""
+	for i := range 1000 {
+		id, err := newID(second.Add(time.Duration(i)*time.Millisecond), r.tools.Random)
+		if err != nil || !validID(id) || id <= last {
+			t.Fatalf("%s after %s: %v", id, last, err)
+		}
+		last = id
+	}
+	made, err := r.Create(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if due, err := r.Due(t.Context()); err != nil || !due.Equal(made.Time.Add(24*time.Hour)) {
+		t.Errorf("due %v after %v, %v", due, made.Time, err)
+	}
+}

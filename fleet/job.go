@@ -22,6 +22,9 @@ type Job struct {
 	Limit  time.Duration               // after which Run's context ends; 0: Every, at least 1 m
 	Again  bool                        // a turn whose node died, or was stopped, is taken over; else it counts as lost
 	Run    func(context.Context) error // must stop when its context ends: then another node may be doing it
+
+	// Due tells when a job that only looks every so often will next do something, for those who ask; nil: at its next turn.
+	Due func(context.Context) (time.Time, error)
 }
 
 // Outcome is what became of a turn.
@@ -280,20 +283,32 @@ type JobStatus struct {
 	Name  string    `json:"name"`
 	Every Seconds   `json:"every"`
 	Last  *Turn     `json:"last,omitempty"` // nil: it never ran
-	Next  time.Time `json:"next"`           // about
+	Next  time.Time `json:"next"`           // about when it will do something
+
+	turn time.Time // when its next turn is
 }
 
 // Status tells of every job when it ran last, where, how that ended, and when it is due.
 func (j *Jobs) Status(ctx context.Context) ([]JobStatus, error) {
 	list := make([]JobStatus, 0, len(j.jobs))
 	for _, job := range j.jobs {
-		s := JobStatus{Name: job.Name, Every: Seconds(job.Every.Seconds()), Next: j.tools.Now().UTC()}
+		s := JobStatus{Name: job.Name, Every: Seconds(job.Every.Seconds()), turn: j.tools.Now().UTC()}
 		last, _, err := (&worker{job: job, jobs: j}).last(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if last.Slot > 0 {
-			s.Last, s.Next = &last, last.Began.Add(job.Every)
+			s.Last, s.turn = &last, last.Began.Add(job.Every)
+		}
+		s.Next = s.turn
+		if job.Due != nil {
+			due, err := job.Due(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if due.After(s.Next) {
+				s.Next = due.UTC()
+			}
 		}
 		list = append(list, s)
 	}
@@ -311,7 +326,7 @@ func (s JobStatus) findings(now time.Time) (list []string) {
 	case Lost:
 		list = append(list, fmt.Sprintf("job %s was lost %s ago with node %s", s.Name, ago(now, s.Last.Ended), s.Last.Node))
 	}
-	if late := now.Sub(s.Next); s.Last.Outcome != Running && late > max(time.Minute, time.Duration(float64(s.Every)*float64(time.Second))) {
+	if late := now.Sub(s.turn); s.Last.Outcome != Running && late > max(time.Minute, time.Duration(float64(s.Every)*float64(time.Second))) {
 		list = append(list, fmt.Sprintf("job %s is %s late: no node runs it", s.Name, short(late)))
 	}
 	return list

@@ -207,7 +207,7 @@ func TestOneJob(t *testing.T) {
 		if err != nil || len(s) != 1 || s[0].Last.Outcome != Failed || s[0].Last.Error != "panic: a bug" || s[0].Last.Node != "b" {
 			t.Errorf("%+v %v", s, err)
 		}
-		if list := s[0].findings(s[0].Next.Add(3 * time.Hour)); len(list) != 2 {
+		if list := s[0].findings(s[0].turn.Add(3 * time.Hour)); len(list) != 2 {
 			t.Errorf("%q", list)
 		}
 		fail.Store(false)

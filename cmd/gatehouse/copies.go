@@ -116,7 +116,7 @@ func (c *copies) jobs() []fleet.Job {
 	if c.backups == nil {
 		return nil
 	}
-	return []fleet.Job{{Name: "backup", Every: backupEvery, Limit: backupLimit, Run: func(ctx context.Context) error {
+	return []fleet.Job{{Name: "backup", Every: backupEvery, Limit: backupLimit, Due: c.backups.Due, Run: func(ctx context.Context) error {
 		err := c.backups.Tick(ctx)
 		if errors.Is(err, backup.ErrBusy) { // somebody has asked for one
 			return nil
