@@ -32,7 +32,7 @@ type Revocation struct {
 	Subject string    `json:"subject,omitempty"` // with BySubject
 	Token   string    `json:"token,omitempty"`   // jti, with ByToken
 	Before  time.Time `json:"before,omitzero"`   // with BySubject and ByTime: tokens issued before; zero: before now
-	Until   time.Time `json:"until,omitzero"`    // when it may be forgotten, since what it names has ended; zero: by the longest life of a token
+	Until   time.Time `json:"until,omitzero"`    // when it may be forgotten, since what it names has ended, such as exp of the one token; zero: by the longest life of a token
 	Made    time.Time `json:"made,omitzero"`     // filled in
 	By      string    `json:"by,omitempty"`      // who called back
 	Why     string    `json:"why,omitempty"`     // in words
@@ -55,6 +55,8 @@ const (
 	// allowance is how long after its life a token may still be accepted: its iat may be ahead of our clock and our clock behind
 	// its exp, each by identity's largest clock_skew.
 	allowance = 2 * 60 * time.Second
+	// longestKept bounds what a caller says of the end of one token.
+	longestKept = 10 * 365 * 24 * time.Hour
 )
 
 // complete checks a revocation and fills in what follows from the rest.
@@ -95,8 +97,12 @@ func (v Revocation) complete(now time.Time, longest time.Duration) (Revocation, 
 		v.Before = v.Before.UTC()
 		last = v.Before
 	}
-	if end := last.Add(longest + allowance).UTC(); v.Until.IsZero() || v.Until.After(end) {
+	end := last.Add(longest + allowance).UTC()
+	switch {
+	case v.Until.IsZero(), v.Kind != ByToken && v.Until.After(end):
 		v.Until = end
+	case v.Until.Sub(now) > longestKept:
+		return wrong("%s lies more than %d years in the future", v.Until.UTC().Format(time.RFC3339), longestKept/(365*24*time.Hour))
 	}
 	if !v.Until.After(now) {
 		return wrong("what it names has ended by %s", v.Until.UTC().Format(time.RFC3339))

@@ -87,12 +87,37 @@ func TestWrongRevocations(t *testing.T) {
 		"time and subject":   {Kind: ByTime, Subject: "ann"},
 		"far future":         {Kind: ByTime, Before: now.Add(time.Hour)},
 		"over long ago":      {Kind: ByTime, Before: now.Add(-10000 * time.Hour)},
+		"far end":            {Kind: ByToken, Issuer: "a", Token: "1", Until: now.Add(20 * 365 * 24 * time.Hour)},
 		"ended":              {Kind: ByToken, Issuer: "a", Token: "1", Until: now},
 		"long":               {Kind: ByToken, Issuer: "a", Token: long},
 		"line end":           {Kind: ByToken, Issuer: "a", Token: "1\n"},
 	} {
 		if _, err := v.complete(now, 720*time.Hour); !errors.Is(err, ErrRevocation) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is said of the end of one token holds, also when that lives longer than tokens may: one without iat would be good again
+// in its last days.
+func TestTheEndOfAToken(t *testing.T) {
+	now := time.Now().UTC()
+	for _, c := range []struct {
+		kind      Kind
+		says, end time.Duration
+	}{{ByToken, 0, time.Hour + allowance}, {ByToken, time.Minute, time.Minute}, {ByToken, 5 * time.Hour, 5 * time.Hour}, {BySubject, 5 * time.Hour, time.Hour + allowance}} {
+		v := Revocation{Kind: c.kind, Issuer: "a"}
+		if c.kind == ByToken {
+			v.Token = "1"
+		} else {
+			v.Subject = "ann"
+		}
+		if c.says > 0 {
+			v.Until = now.Add(c.says)
+		}
+		v, err := v.complete(now, time.Hour)
+		if err != nil || !v.Until.Equal(now.Add(c.end)) {
+			t.Errorf("%+v: until %v, %v", c, v.Until.Sub(now), err)
 		}
 	}
 }

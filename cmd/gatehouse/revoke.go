@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 
 func revokeCommand(std stdio) *cobra.Command {
 	var r fleet.Revocation
-	var before string
+	var before, ends string
 	c := &cobra.Command{
 		Use:   "revoke --id ID | --subject NAME | --before TIME",
 		Short: "Call tokens back before they end; every node refuses them within a second",
@@ -30,7 +31,10 @@ func revokeCommand(std stdio) *cobra.Command {
 and it stays so over restarts.
 
 --id names one token by its jti, --subject every token of one caller, --before every token issued before a time. The first
-two mean one issuer, which must be said when the document names several; --before without one means every issuer.`,
+two mean one issuer, which must be said when the document names several; --before without one means every issuer.
+
+One token is remembered until every token has ended by fleet.revocations.longest_token. Of one that lives longer and has
+no iat, say when it ends: --ends.`,
 		Example: `  gatehouse token revoke --issuer https://idp.example.com --id 7f3c9a
   gatehouse token revoke --issuer https://idp.example.com --subject alice --why "laptop stolen"
   gatehouse token revoke --before now`,
@@ -44,6 +48,9 @@ two mean one issuer, which must be said when the document names several; --befor
 		if r.Kind, err = kindOf(r, before); err != nil {
 			return err
 		}
+		if r.Until, err = endOf(ends, r.Kind); err != nil {
+			return err
+		}
 		r.By = whoAsks()
 		done, err := ask[fleet.Revoked](ctx, a, "token.revoke", r)
 		if err != nil {
@@ -55,6 +62,7 @@ two mean one issuer, which must be said when the document names several; --befor
 	f.StringVar(&r.Token, "id", "", "the token's id (jti)")
 	f.StringVar(&r.Subject, "subject", "", "the caller (sub)")
 	f.StringVar(&before, "before", "", `tokens issued before this time: now, a duration ago such as 1h, or 2006-01-02T15:04:05Z`)
+	f.StringVar(&ends, "ends", "", "with --id: when the token ends (exp), 2006-01-02T15:04:05Z or seconds since 1970; default: by fleet.revocations.longest_token")
 	f.StringVar(&r.Issuer, "issuer", "", "the issuer, as it stands in the tokens (iss)")
 	f.StringVar(&r.Why, "why", "", "the reason, for the record")
 	return c
@@ -76,6 +84,27 @@ func timeOf(text string, now time.Time) (time.Time, error) {
 	}
 	return time.Time{}, fmt.Errorf("--before: %q is no time; write now, how long ago such as 1h30m, or %s", text, now.UTC().Format(time.RFC3339))
 }
+
+// endOf reads when a token ends, as a date or as it stands in the token.
+func endOf(text string, kind fleet.Kind) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if kind != fleet.ByToken {
+		return time.Time{}, errors.New("--ends is of one token; write it with --id")
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {
+		return time.Unix(n, 0).Add(clocks), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("--ends: %q is no time; write exp of the token, such as %d, or 2006-01-02T15:04:05Z", text, time.Now().Add(time.Hour).Unix())
+	}
+	return t.Add(clocks), nil
+}
+
+// clocks is by how much a token may outlive its end: its issuer's clock may be ahead and a node's behind, each by clock_skew.
+const clocks = 2 * time.Minute
 
 // kindOf tells what is meant from the flags that were given.
 func kindOf(r fleet.Revocation, before string) (fleet.Kind, error) {
