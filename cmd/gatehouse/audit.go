@@ -71,7 +71,7 @@ Exit codes: 0 nothing else is wrong with the log; 1 something is, or nothing was
 			return errors.New("why is it settled? write --reason TEXT; it stands in the event log for whoever asks later")
 		}
 		s.By = whoAsks()
-		r, err := ask[verifiedLog](ctx, a, "audit.verify", auditQuestion{Settle: &s})
+		r, err := ask[verifiedLog](ctx, a, "audit.settle", s)
 		if err != nil {
 			return err
 		}
@@ -196,20 +196,12 @@ func (h *held) verifyOwn(ctx context.Context, cfg audit.Config, own bool, tell c
 
 // auditQuestion asks for one log.
 type auditQuestion struct {
-	Settle    *settlement `json:"settle,omitempty"` // first settle what speaks against it
-	Directory string      `json:"directory"`        // with its whole path; "" is the one that is written here
+	Directory string `json:"directory"` // with its whole path; "" is the one that is written here
 }
 
 // verifyAudit reads a log. What is wrong with it stands in the report.
 func (h *held) verifyAudit(n *node) func(context.Context, auditQuestion, control.Progress) (verifiedLog, error) {
 	return func(ctx context.Context, q auditQuestion, tell control.Progress) (verifiedLog, error) {
-		var settled []brokenWitness
-		if q.Settle != nil {
-			var err error
-			if settled, err = h.settle(ctx, n, *q.Settle); err != nil {
-				return verifiedLog{}, err
-			}
-		}
 		cfg := h.document.audit.Default(h.places.state)
 		if n != nil {
 			n.current.Lock()
@@ -220,10 +212,22 @@ func (h *held) verifyAudit(n *node) func(context.Context, auditQuestion, control
 			cfg.Directory = q.Directory
 		}
 		r, err := h.verifyOwn(ctx, cfg, q.Directory == "", tell)
-		r.Settled = settled
 		for _, p := range cfg.CheckpointTo {
 			r.Outside = append(r.Outside, p.String())
 		}
+		return r, err
+	}
+}
+
+// settleAudit settles what speaks against a log, and reads the one that is written here again.
+func (h *held) settleAudit(n *node) func(context.Context, settlement, control.Progress) (verifiedLog, error) {
+	return func(ctx context.Context, q settlement, tell control.Progress) (verifiedLog, error) {
+		settled, err := h.settle(ctx, n, q)
+		if err != nil {
+			return verifiedLog{}, err
+		}
+		r, err := h.verifyAudit(n)(ctx, auditQuestion{}, tell)
+		r.Settled = settled
 		return r, err
 	}
 }

@@ -18,8 +18,8 @@ func caCommand(std stdio) *cobra.Command {
 state directory. Trust it for one command, not for your whole system.
 
 With --internal print the internal authority instead, which vouches for the gateway alone: a server that shall answer to
-nobody else trusts it for clients (and the API says upstream: {tls: {client: internal}}). Once a year there are two
-certificates for some months; servers must trust both, so fetch it monthly.`,
+nobody else trusts it for clients (and the API says upstream: {tls: {client: internal}}). Once a year the authority has a
+successor, which is printed beside it from 30 days before it signs: servers must trust both, so fetch them every week.`,
 		Example: `  curl --cacert <(gatehouse ca) https://localhost:8443/...
   gatehouse ca > gatehouse-ca.pem
   gatehouse ca --internal > /etc/nginx/gatehouse.pem      # ssl_client_certificate; ssl_verify_client on;`,

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ A note beside the document (gatehouse.yaml.sig) has its version, the day on whic
 and of every file that it names. A gateway that is started with --signed-by puts nothing in force that stands in no note of a
 pinned key, nor anything older than what it accepted before.`,
 		Example: `  gatehouse document keygen --name shop-2026 --out signing.key
-  gatehouse document sign --config gatehouse.yaml --key file:signing.key --expires 2160h
+  gatehouse document sign --config gatehouse.yaml --key file:signing.key --expires 90d
   gatehouse serve --config gatehouse.yaml --signed-by 'shop-2026+1f2e3d4c+Aa...'`,
 	}
 	c.AddCommand(documentKeygenCommand(std), documentSignCommand(std), documentVerifyCommand(std))
@@ -106,9 +107,39 @@ version is one more than that of the note that is there, unless --version says o
 	f.StringVarP(&file, "config", "c", "gatehouse.yaml", "the document")
 	f.TextVar(&ref, "key", secret.Ref{}, "reference to the signing key, such as file:signing.key")
 	f.Int64Var(&version, "version", 0, "version of the document; default: one more than that of the note that is there")
-	f.DurationVar(&life, "expires", 90*24*time.Hour, "how long it may be put in force")
+	life = 90 * 24 * time.Hour
+	f.Var((*lifetime)(&life), "expires", "how long it may be put in force, such as 90d or 12h")
 	return c
 }
+
+// lifetime is a time on the command line that may be given in days.
+type lifetime time.Duration
+
+// Set reads 90d, 12h, 1h30m.
+func (l *lifetime) Set(text string) error {
+	days, whole := strings.CutSuffix(text, "d")
+	n, err := strconv.ParseUint(days, 10, 16)
+	if whole && err == nil {
+		*l = lifetime(time.Duration(n) * 24 * time.Hour)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%q is no time; write days or hours, such as 90d or 12h", text)
+	}
+	*l = lifetime(d)
+	return nil
+}
+
+func (l *lifetime) String() string {
+	if d := time.Duration(*l); d%(24*time.Hour) != 0 {
+		return d.String()
+	}
+	return fmt.Sprintf("%dd", time.Duration(*l)/(24*time.Hour))
+}
+
+// Type is what the help calls the value.
+func (*lifetime) Type() string { return "time" }
 
 // nextVersion is the version asked for, or one more than that of a note that is there. No key is needed to read it.
 func nextVersion(note string, asked int64) (int64, error) {

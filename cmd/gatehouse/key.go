@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -74,9 +75,12 @@ type rotation struct {
 func keyRotateCommand(std stdio) *cobra.Command {
 	return asking(std, &cobra.Command{
 		Use: "rotate [PURPOSE...]", Short: "Change keys, and encrypt what they encrypted anew",
-		Long: `Change the keys of the named purposes, or of all, and encrypt anew what the old ones encrypted, while the gateway
+		Long: `Change the keys of the named purposes, or of all but fleet, and encrypt anew what the old ones encrypted, while the gateway
 serves. Old keys are destroyed when nothing needs them any more. Broken off at any point nothing is lost; the same command
-goes on where it was.`,
+goes on where it was.
+
+The key of fleet stays: it encrypts nothing, but makes the names under which nodes keep what they share, so that Redis
+learns no caller. A new one would forget which tokens were used.`,
 		Example: "  gatehouse key rotate\n  gatehouse key rotate store", Args: cobra.ArbitraryArgs,
 	}, func(ctx context.Context, a *asker, args []string) error {
 		done, err := ask[[]key.Rotation](ctx, a, "key.rotate", rotation{args})
@@ -91,9 +95,15 @@ goes on where it was.`,
 				}
 				entry(w, r.Purpose, text)
 			}
+			if len(args) == 0 {
+				entry(w, forFleet, "not changed: "+whyFleetStays)
+			}
 		})
 	})
 }
+
+// whyFleetStays is why there is no new key for what nodes share.
+const whyFleetStays = "it seals nothing, and nodes that make names with another would not find what they share, such as which tokens were used"
 
 // rotateKeys changes the keys of purposes, one after the other.
 func (h *held) rotateKeys(ctx context.Context, q rotation, tell control.Progress) ([]key.Rotation, error) {
@@ -103,7 +113,7 @@ func (h *held) rotateKeys(ctx context.Context, q rotation, tell control.Progress
 		}
 	}
 	if slices.Contains(q.Purposes, forFleet) {
-		return nil, fmt.Errorf("the key of %s is not changed: it seals nothing, and nodes that make names with another would not find what they share, such as which tokens were used", forFleet)
+		return nil, fmt.Errorf("the key of %s is not changed: %s", forFleet, whyFleetStays)
 	}
 	var done []key.Rotation
 	for _, p := range purposes() {
@@ -194,7 +204,9 @@ func keyRekeyCommand(std stdio) *cobra.Command {
 		Use: "rekey", Short: "Put the keyring under the root key that the document names now",
 		Long: `Put the keyring under the root key that the section key of the document names now, while the gateway runs under the
 old one: change the document, run this, restart. The old root key no longer opens the keyring; it does open older copies of
-it.`,
+it, such as the one in each backup made until now: whoever wants to restore one of those needs the old root key, or its
+recovery words. A root key in your configuration directory that another there replaces is removed; any other is left where
+it lies, and named.`,
 		Example: "  gatehouse key rekey --config gatehouse.yaml", Args: cobra.NoArgs,
 	}, func(ctx context.Context, a *asker, _ []string) error {
 		at, running, err := a.running()
@@ -211,6 +223,7 @@ it.`,
 		}
 		return a.print(given, func(w io.Writer) {
 			entry(w, "root key", "now "+given.Root.Kind+", "+given.Root.Where)
+			given.printOld(w)
 			given.print(w)
 		})
 	})
@@ -224,10 +237,12 @@ type newRoot struct {
 
 // handedOut is what people must write down or carry away. It goes through the control socket to whoever asked, and nowhere else.
 type handedOut struct {
-	Root      key.Description `json:"root"`
-	Words     string          `json:"words,omitempty"`
-	Shares    []string        `json:"shares,omitempty"`
-	Threshold int             `json:"threshold,omitempty"`
+	Root      key.Description  `json:"root"`
+	Old       *key.Description `json:"old,omitempty"`     // the root before
+	OldFile   string           `json:"oldFile,omitempty"` // where its key still lies
+	Words     string           `json:"words,omitempty"`
+	Shares    []string         `json:"shares,omitempty"`
+	Threshold int              `json:"threshold,omitempty"`
 }
 
 func handOut(root key.Description, h key.Handout) handedOut {
@@ -239,6 +254,26 @@ func handOut(root key.Description, h key.Handout) handedOut {
 		out.Shares = append(out.Shares, string(s.Reveal()))
 	}
 	return out
+}
+
+// printOld tells what the root before is still needed for.
+func (h handedOut) printOld(w io.Writer) {
+	if h.Old == nil {
+		return
+	}
+	words := ""
+	if h.Old.Kind == "own" || h.Old.Kind == "tpm" {
+		words = " or its recovery words"
+	}
+	entry(w, "old root", h.Old.Kind+", "+h.Old.Where+"; it opens the keyring no more, but the copy of it in each backup made until now")
+	switch {
+	case h.OldFile != "":
+		entry(w, "", "its key still lies in "+h.OldFile+": put a copy"+words+" away from this machine for as long as you keep those backups, then remove the file")
+	case h.Old.Kind == "own":
+		entry(w, "", "its file was removed: keep its recovery words for as long as you keep those backups, or make a new backup and drop them")
+	default:
+		entry(w, "", "keep it"+words+" for as long as you keep those backups")
+	}
 }
 
 func (h handedOut) print(w io.Writer) {
@@ -269,10 +304,17 @@ func (h *held) rekey(ctx context.Context, q newRoot, _ control.Progress) (handed
 		return handedOut{}, err
 	}
 	var given key.Handout
-	if err = h.ring.Rekey(ctx, root, func(out key.Handout) error { given = out; return nil }); err == nil {
-		h.changed.key.Store(&cfg)
+	old := h.ring.Status().Root
+	if err = h.ring.Rekey(ctx, root, func(out key.Handout) error { given = out; return nil }); err != nil {
+		return handOut(root.Describe(), given), err
 	}
-	return handOut(root.Describe(), given), err
+	h.changed.key.Store(&cfg)
+	out := handOut(root.Describe(), given)
+	out.Old = &old
+	if _, err := os.Lstat(old.File); old.File != "" && old.File != out.Root.File && err == nil {
+		out.OldFile = old.File
+	}
+	return out, nil
 }
 
 func keySection(file string, text []byte) (cfg key.Config, err error) {

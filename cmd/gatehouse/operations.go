@@ -29,6 +29,7 @@ func operations(h *held, n *node) *control.Operations {
 		control.Handle(&o, "certificates", n.certificates)
 	}
 	control.Handle(&o, "audit.verify", h.verifyAudit(n))
+	control.Handle(&o, "audit.settle", h.settleAudit(n))
 	control.Handle(&o, "backup.create", h.copies.create)
 	control.Handle(&o, "backup.list", h.copies.list)
 	control.Handle(&o, "backup.verify", h.copies.verify)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/audit"
@@ -51,5 +52,32 @@ func misplaced(list mistake.List) {
 func known(d *config.Document) error {
 	var m mistake.List
 	m.Under("", d.Unknown("", []string{"listen", "audit", "key", "store", "secret", "backup", "fleet", "guards", "apis"}))
+	for i := range m {
+		outdented(&m[i], d)
+	}
 	return m.Err()
+}
+
+// outdented names the section of a word at the top that is a key of just one: what belongs beside the URL of the store is
+// easily written below its short form.
+func outdented(m *mistake.Mistake, d *config.Document) {
+	var in []string
+	for _, p := range sections() {
+		for f := range p.Type.Fields() {
+			name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			inner := options == "inline" && slices.ContainsFunc(reflect.VisibleFields(f.Type), func(f reflect.StructField) bool { return f.Tag.Get("yaml") == m.Path })
+			if (name == m.Path || inner) && !strings.Contains(p.Name, ".") {
+				in = append(in, p.Name)
+			}
+		}
+	}
+	if len(in) != 1 || m.Write != "" {
+		return
+	}
+	m.What = fmt.Sprintf("%q is no section; it belongs in %s", m.Path, in[0])
+	m.Write = in[0] + ": {" + m.Path + ": ...}"
+	if _, short := d.Value(in[0]).(string); short && in[0] == "store" {
+		m.What += ", whose URL then has a name as well"
+		m.Write = "store: {url: postgres://user@host/db, " + m.Path + ": ...}"
+	}
 }

@@ -69,3 +69,20 @@ func TestPlainDurations(t *testing.T) {
 		}
 	}
 }
+
+func TestLifetime(t *testing.T) {
+	for text, want := range map[string]time.Duration{"90d": 90 * 24 * time.Hour, "12h": 12 * time.Hour, "1h30m": 90 * time.Minute, "0d": 0} {
+		var l lifetime
+		if err := l.Set(text); err != nil || time.Duration(l) != want {
+			t.Errorf("%s: %v, %v", text, time.Duration(l), err)
+		}
+	}
+	for _, text := range []string{"", "d", "-1d", "1.5d", "90", "99999d", "1d12h"} {
+		if err := new(lifetime).Set(text); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+	if l := lifetime(90 * 24 * time.Hour); l.String() != "90d" {
+		t.Error(l.String())
+	}
+}

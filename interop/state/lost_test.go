@@ -24,7 +24,7 @@ func TestLost(t *testing.T) {
 		says []string
 	}{
 		{"root key", func(t *testing.T, h *home) func() { return away(t, only(t, h, "config/gatehouse/*.root.key")) },
-			[]string{"root key", ".root.key", "gatehouse key recover"}},
+			[]string{"root key", "/config/gatehouse/", ".root.key (is not there)", "put the right one back", "gatehouse key recover"}},
 		{"another root key", func(t *testing.T, h *home) func() {
 			file := only(t, h, "config/gatehouse/*.root.key")
 			undo := away(t, file)
