@@ -1,0 +1,111 @@
+package literal
+
+import (
+	"slices"
+	"strings"
+)
+
+// longest is the length to which literals are cut. What lies beyond hardly tells more, and short literals keep the
+// automaton small.
+const longest = 12
+
+// A clause is a list of literals of which at least one must stand in the text, and how often, by the model of ordinary
+// text, one of them begins at a given place.
+type clause struct {
+	words []string
+	odds  float64
+}
+
+// newClause makes a clause of folded literals: each cut to its rarest part, those left out that another one implies.
+// It is nil if a literal is empty, for then nothing is asked, and for an empty list.
+func newClause(words []string) *clause {
+	if len(words) == 0 {
+		return nil
+	}
+	cut := make(map[string]bool, len(words))
+	shortest, most := longest, 0
+	for _, w := range words {
+		if w == "" {
+			return nil
+		}
+		w = rarest(w)
+		cut[w] = true
+		shortest, most = min(shortest, len(w)), max(most, len(w))
+	}
+	c := &clause{}
+	for w := range cut {
+		if !implied(w, cut, shortest) {
+			c.words = append(c.words, w)
+			c.odds += odds(w)
+		}
+	}
+	slices.Sort(c.words)
+	return c
+}
+
+// implied says whether a proper part of the word is itself among the words.
+func implied(word string, words map[string]bool, shortest int) bool {
+	for n := shortest; n < len(word); n++ {
+		for i := 0; i+n <= len(word); i++ {
+			if words[word[i:i+n]] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// rarest is the part of the word, of the greatest length kept, that ordinary text holds least often.
+func rarest(word string) string {
+	if len(word) <= longest {
+		return word
+	}
+	best := word[:longest]
+	for i := 1; i+longest <= len(word); i++ {
+		if part := word[i : i+longest]; odds(part) < odds(best) {
+			best = part
+		}
+	}
+	return best
+}
+
+// or is the clause that is met when one of the two is.
+func (c *clause) or(o *clause) *clause {
+	return newClause(append(slices.Clone(c.words), o.words...))
+}
+
+// atLeast says whether meeting c means that o is met too.
+func (c *clause) atLeast(o *clause) bool {
+	for _, w := range c.words {
+		if !slices.ContainsFunc(o.words, func(part string) bool { return strings.Contains(w, part) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// kept is how many clauses a node of an expression keeps for its parent to choose from.
+const kept = 4
+
+// choose keeps the n rarest clauses, leaving out those that a rarer one already implies.
+func choose(list []*clause, n int) []*clause {
+	slices.SortStableFunc(list, func(a, b *clause) int {
+		if a.odds != b.odds {
+			if a.odds < b.odds {
+				return -1
+			}
+			return 1
+		}
+		return len(a.words) - len(b.words)
+	})
+	var out []*clause
+	for _, c := range list {
+		if len(out) == n {
+			break
+		}
+		if !slices.ContainsFunc(out, func(o *clause) bool { return len(o.words)*len(c.words) > 4096 || o.atLeast(c) }) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
