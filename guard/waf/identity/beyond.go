@@ -20,19 +20,27 @@ var nearby = func() (t [near]Traits) {
 // at a time, and a single byte where there is none.
 func beyond(text string) (t Traits) {
 	for i := 0; i < len(text); {
-		if text[i] < utf8.RuneSelf {
+		c := text[i]
+		if c < utf8.RuneSelf {
 			i++
+			continue
+		}
+		if c >= 0xC2 && c <= 0xD7 && i+1 < len(text) && isTail(text[i+1]) { // below near, decoded here for speed
+			t |= nearby[rune(c&0x1F)<<6|rune(text[i+1]&0x3F)]
+			i += 2
+			continue
+		}
+		if c >= 0xE4 && c <= 0xE9 && i+2 < len(text) && isTail(text[i+1]) && isTail(text[i+2]) { // U+4000 to U+9FFF: Chinese
+			i += 3
 			continue
 		}
 		r, width := utf8.DecodeRuneInString(text[i:])
 		switch {
 		case r == utf8.RuneError && width == 1:
 			t |= invalid
-			if text[i] == 0xA0 {
+			if c == 0xA0 {
 				t |= latinSpace
 			}
-		case r < near:
-			t |= nearby[r]
 		case !isDull(r):
 			t |= traitsOf(r)
 		}
@@ -40,6 +48,9 @@ func beyond(text string) (t Traits) {
 	}
 	return t
 }
+
+// isTail tells whether a byte goes on with a sequence of UTF-8.
+func isTail(c byte) bool { return c&0xC0 == 0x80 }
 
 // isDull tells of whole scripts that have neither case nor spaces. It may miss some.
 func isDull(r rune) bool {

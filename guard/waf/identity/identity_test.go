@@ -104,10 +104,10 @@ var alphabets = []struct {
 	{"with blanks", []string{" ", "a", "/", "(", "\t", "\n", "\v", ",", "\xa0", "\xc2\x85", "\u2003", "\xc2"}, 5},
 	{"comments", []string{"/", "*", "-", "#", "<", "!", ">", "a", "--", "\x00"}, 5},
 	{"paths", []string{"/", ".", "a", "\\", ":", " ", "C", "..", "...", "*"}, 5},
-	{"escapes", []string{"%", "u", "U", "0", "a", "F", "g", "+", "\\", "x"}, 6},
+	{"escapes", []string{"%", "u", "U", "0", "F", "g", "+", "\\"}, 6},
 	{"references", []string{"&", "#", "x", "3", "c", ";", "l", "T", "amp", " ", "nGt;", "&a"}, 5},
 	{"commands", []string{"A", "b", " ", "/", "(", "^", "'", "\"", ",", ";", "\\", "\r"}, 5},
-	{"not UTF-8", []string{"\xa0", "\x85", "\xc2", "\xc3", "\xe2", "\x80", "\xf0", "\x9f", "\xff", "\xed", "a"}, 5},
+	{"not UTF-8", []string{"\xa0", "\x85", "\xc2", "\xc3", "\xe2", "\xe3", "\x80", "\xf0", "\xff", "\xed", "a"}, 5},
 	{"hexadecimal", []string{"0", "9", "a", "F", "g", " "}, 6},
 }
 
@@ -171,9 +171,9 @@ func TestOldNames(t *testing.T) {
 		}
 	}
 	for i, list := range oldNames {
-		for _, rest := range list {
-			if name := string(rune('a'+i)) + rest; !old[name] {
-				t.Errorf("&%s is no old name of the decoder", name)
+		for _, name := range list {
+			if !old[name] || name[0] != 'a'+byte(i) {
+				t.Errorf("&%s is no old name of the decoder, or stands with another letter's", name)
 			}
 		}
 	}
@@ -263,10 +263,16 @@ func FuzzIdentity(f *testing.F) {
 	for _, s := range samples() {
 		f.Add(s)
 	}
-	chains := slices.Concat(ruleChains(), hostileChains())
-	tree := NewTree(chains, engine)
+	chains := ruleChains()
+	for _, chain := range hostileChains() {
+		if len(chain) != 2 { // the pairs are tried on the samples; here they would take all the time
+			chains = append(chains, chain)
+		}
+	}
+	tree, c := NewTree(chains, engine), newChecker(nil)
 	f.Fuzz(func(t *testing.T, text string) {
-		newChecker(t).try(text)
+		c.t = t
+		c.try(text)
 		var w Work
 		compare(t, tree, chains, text, &w)
 	})

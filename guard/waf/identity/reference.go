@@ -23,7 +23,7 @@ func isReference(rest string) bool {
 		return false
 	}
 	for _, name := range oldNames[rest[0]|0x20-'a'] {
-		if startsWith(rest[1:], name) {
+		if startsWith(rest, name) {
 			return true
 		}
 	}
@@ -49,26 +49,25 @@ func startsWith(text, name string) bool {
 	return true
 }
 
-// oldNames are the names of HTML that are read without a semicolon, in lower case, by their first letter and without it
-// (HTML Living Standard, 13.5). The list is closed.
+// oldNames are the names of HTML that are read without a semicolon, in lower case, by their first letter (HTML Living Standard, 13.5). The list is closed.
 var oldNames = [26][]string{
-	'a' - 'a': {"mp", "acute", "circ", "cute", "elig", "grave", "ring", "tilde", "uml"},
-	'b' - 'a': {"rvbar"},
-	'c' - 'a': {"opy", "cedil", "edil", "ent", "urren"},
-	'd' - 'a': {"eg", "ivide"},
-	'e' - 'a': {"acute", "circ", "grave", "th", "uml"},
-	'f' - 'a': {"rac12", "rac14", "rac34"},
-	'g' - 'a': {"t"},
-	'i' - 'a': {"acute", "circ", "excl", "grave", "quest", "uml"},
-	'l' - 'a': {"t", "aquo"},
-	'm' - 'a': {"acr", "icro", "iddot"},
-	'n' - 'a': {"bsp", "ot", "tilde"},
-	'o' - 'a': {"acute", "circ", "grave", "rdf", "rdm", "slash", "tilde", "uml"},
-	'p' - 'a': {"ara", "lusmn", "ound"},
-	'q' - 'a': {"uot"},
-	'r' - 'a': {"eg", "aquo"},
-	's' - 'a': {"ect", "hy", "up1", "up2", "up3", "zlig"},
-	't' - 'a': {"horn", "imes"},
-	'u' - 'a': {"acute", "circ", "grave", "ml", "uml"},
-	'y' - 'a': {"acute", "en", "uml"},
+	0:         {"amp", "aacute", "acirc", "acute", "aelig", "agrave", "aring", "atilde", "auml"},
+	'b' - 'a': {"brvbar"},
+	'c' - 'a': {"copy", "ccedil", "cedil", "cent", "curren"},
+	'd' - 'a': {"deg", "divide"},
+	'e' - 'a': {"eacute", "ecirc", "egrave", "eth", "euml"},
+	'f' - 'a': {"frac12", "frac14", "frac34"},
+	'g' - 'a': {"gt"},
+	'i' - 'a': {"iacute", "icirc", "iexcl", "igrave", "iquest", "iuml"},
+	'l' - 'a': {"lt", "laquo"},
+	'm' - 'a': {"macr", "micro", "middot"},
+	'n' - 'a': {"nbsp", "not", "ntilde"},
+	'o' - 'a': {"oacute", "ocirc", "ograve", "ordf", "ordm", "oslash", "otilde", "ouml"},
+	'p' - 'a': {"para", "plusmn", "pound"},
+	'q' - 'a': {"quot"},
+	'r' - 'a': {"reg", "raquo"},
+	's' - 'a': {"sect", "shy", "sup1", "sup2", "sup3", "szlig"},
+	't' - 'a': {"thorn", "times"},
+	'u' - 'a': {"uacute", "ucirc", "ugrave", "uml", "uuml"},
+	'y' - 'a': {"yacute", "yen", "yuml"},
 }

@@ -29,6 +29,13 @@ func compare(t *testing.T, tree *Tree, chains [][]string, text string, w *Work) 
 			t.Fatalf("%v: ApplyAll(%q) = %q, the engine gives %q", chain, text, got, stages(chain, text))
 		}
 	}
+	seen := map[string]bool{}
+	for n := range w.Len() {
+		if seen[w.Text(n)] || w.Traits(n) != Of(w.Text(n)) {
+			t.Fatalf("text %d of %q is %q, traits %x", n, text, w.Text(n), w.Traits(n))
+		}
+		seen[w.Text(n)] = true
+	}
 }
 
 func TestTreeGivesWhatTheEngineGives(t *testing.T) {
@@ -95,6 +102,9 @@ func TestUnchangedIsTheSameString(t *testing.T) {
 	}
 	text = strings.Clone("A%20B")
 	a, b := tree.ApplyFolded(text, Of(text), 1, &w), tree.ApplyFolded(text, Of(text), 2, &w)
+	if n := tree.Reach(text, Of(text), 1, &w); n != tree.Reach(text, Of(text), 2, &w) || w.Text(n) != "A B" || w.Len() != 2 {
+		t.Errorf("number %d of %d: %q", n, w.Len(), w.Text(n))
+	}
 	if a != "A B" || unsafe.StringData(a) != unsafe.StringData(b) {
 		t.Errorf("%q and %q differ in case only and are two strings", a, b)
 	}
@@ -125,7 +135,7 @@ func TestWorkMovesBetweenTrees(t *testing.T) {
 		}
 	}
 	w.Reset()
-	if w.text != "" || len(w.used) != 0 || slices.ContainsFunc(w.plain, func(r result) bool { return r.text != "" }) {
+	if slices.ContainsFunc(w.values[:cap(w.values)], func(v value) bool { return v.text != "" }) {
 		t.Error("texts are kept after Reset")
 	}
 }
