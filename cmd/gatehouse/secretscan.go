@@ -30,6 +30,12 @@ and refer to it. What is no secret is allowed by a comment on its line or the li
 
     # gatehouse:allow-secret the example key of the specification
 
+Files that can hold no comment are named in .gatehouse-scan-ignore of the folder that is looked at, a line for each:
+
+    testdata/*.json [random text]: recorded answers of a test server
+
+A line of it without a reason is a finding, and so is one that nothing needs any more.
+
 Exit codes: 0 nothing was found; 1 something was, or the scan ended early.`,
 		Example: `  gatehouse secret scan .
   gatehouse secret scan gatehouse.yaml contracts/ deploy/
@@ -124,7 +130,7 @@ func printScan(w io.Writer, r scan.Report) {
 	}
 	text := fmt.Sprintf("%s in %s", count(len(r.Findings), "finding"), count(r.Files, "file"))
 	if r.Allowed > 0 {
-		text += fmt.Sprintf("; %d allowed by a comment", r.Allowed)
+		text += fmt.Sprintf("; %d allowed with a reason", r.Allowed)
 	}
 	fmt.Fprintln(w, text)
 }

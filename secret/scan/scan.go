@@ -3,7 +3,7 @@
 // never the secret. What it stops: credentials that are committed once and stay in every copy of a repository for ever.
 //
 // A line is allowed by a comment on it or on the line before: "gatehouse:allow-secret" and the reason. Without a reason
-// the comment itself is a finding.
+// the comment itself is a finding. What can hold no comment is named in the file IgnoreFile of the tree, with the reason.
 package scan
 
 import (
@@ -54,7 +54,7 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	Files    int       `json:"files"`   // that were looked at
 	Bytes    int64     `json:"bytes"`   // of them
-	Allowed  int       `json:"allowed"` // findings that a comment with a reason allows
+	Allowed  int       `json:"allowed"` // findings that are allowed with a reason
 	Left     []Left    `json:"left,omitempty"`
 	Stopped  string    `json:"stopped,omitempty"` // why the scan ended early
 }
@@ -99,9 +99,11 @@ var errStop = errors.New("stop")
 
 // walk is one scan under way.
 type walk struct {
-	opt    Options
-	end    time.Time
-	report Report
+	opt     Options
+	end     time.Time
+	report  Report
+	root    string     // where the list of what is ignored lies
+	ignored []*ignored // that list
 }
 
 // Tree looks at every file below root of a file system, such as os.DirFS(folder). Links are not followed: what they lead
@@ -112,6 +114,7 @@ func Tree(ctx context.Context, fsys fs.FS, root string, opt Options) (Report, er
 	if _, err := fs.Stat(fsys, root); err != nil {
 		return Report{}, fmt.Errorf("scan %s: %w", root, err)
 	}
+	w.readIgnored(fsys, root)
 	err := fs.WalkDir(fsys, root, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case w.over(ctx):
@@ -122,6 +125,10 @@ func Tree(ctx context.Context, fsys fs.FS, root string, opt Options) (Report, er
 		case d.IsDir() && name != root && slices.Contains(skipped, d.Name()):
 			return fs.SkipDir
 		case d.IsDir():
+			if why, yes := w.leaves(name); yes && name != root {
+				w.leave(name, why)
+				return fs.SkipDir
+			}
 			return nil
 		case d.Type()&fs.ModeSymlink != 0:
 			return nil
@@ -133,6 +140,9 @@ func Tree(ctx context.Context, fsys fs.FS, root string, opt Options) (Report, er
 	})
 	if err != nil && !errors.Is(err, errStop) {
 		return w.report, fmt.Errorf("scan %s: %w", root, err)
+	}
+	if err == nil && w.report.Stopped == "" {
+		w.needless()
 	}
 	return w.report, nil
 }
@@ -210,7 +220,7 @@ func (w *walk) file(ctx context.Context, fsys fs.FS, name string) error {
 // text looks at every line of a file.
 func (w *walk) text(ctx context.Context, name string, from io.Reader) {
 	in := bufio.NewReaderSize(from, maxLine)
-	look := looker{walk: w, name: shown(name), data: isData(name), locked: isLock(name)}
+	look := looker{walk: w, name: shown(name), path: name, data: isData(name), locked: isLock(name)}
 	for number := 1; ; number++ {
 		line, err := in.ReadString('\n')
 		if line != "" {
@@ -231,7 +241,7 @@ func (w *walk) text(ctx context.Context, name string, from io.Reader) {
 // looker goes through the lines of one file.
 type looker struct {
 	walk         *walk
-	name         string
+	name, path   string // as it is shown, and as it is
 	data, locked bool
 	allowed      bool // by the line before
 	inKey        bool // within a private key that was told already
@@ -241,7 +251,7 @@ type looker struct {
 func (l *looker) line(number int, line string) {
 	allowed := l.allowed
 	l.allowed = false
-	if at := strings.Index(line, mark); at >= 0 {
+	if at := strings.Index(line, mark); at >= 0 && !strings.HasPrefix(line[at+len(mark):], `"`) {
 		if reason := strings.Trim(line[at+len(mark):], " \t:-#/*<>()"); len(reason) < 4 {
 			l.found(number, line, leak.Found{Begin: at, End: at + len(mark), Kind: "allowed without a reason"})
 		} else {
@@ -264,9 +274,11 @@ func (l *looker) line(number int, line string) {
 			continue
 		case f.Kind == leak.PrivateKey && !holdsKey(line[f.End:]):
 			continue
+		case isExample(text, f.Kind), f.Kind == leak.Literal && !l.data && isJoined(line, f):
+			continue
 		}
 		l.inKey = f.Kind == leak.PrivateKey && !strings.Contains(line[f.End:], "-----END ")
-		if allowed {
+		if allowed || l.walk.ignores(l.path, string(f.Kind)) {
 			l.walk.report.Allowed++
 			continue
 		}

@@ -3,6 +3,7 @@ package scan_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -251,4 +252,122 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What our own programs, tests and pages hold is no secret, or has its reason in the list: else nobody would believe a gate
+// that says otherwise.
+func TestThisRepositoryScansClean(t *testing.T) {
+	r, err := scan.Tree(t.Context(), os.DirFS("../.."), ".", scan.Options{})
+	if err != nil || r.Stopped != "" {
+		t.Fatalf("%v, %s", err, r.Stopped)
+	}
+	for _, f := range r.Findings {
+		t.Errorf("%s:%d:%d %s: %s", f.File, f.Line, f.Column, f.Kind, f.Excerpt)
+	}
+	list, err := os.ReadFile("../../" + scan.IgnoreFile)
+	if n := strings.Count(string(list), "\n"); err != nil || n > 20 {
+		t.Errorf("%d lines in %s, %v: who reads that?", n, scan.IgnoreFile, err)
+	}
+}
+
+// Whatever makes examples known must not make secrets unknown: nearly every one by chance is found, in every form.
+func TestSecretsByChanceAreFound(t *testing.T) {
+	raw := func(n int) []byte {
+		b := make([]byte, n)
+		_, _ = rand.Read(b)
+		return b
+	}
+	for name, c := range map[string]struct {
+		most  int // missed of 1000
+		write func() string
+	}{
+		"letters and digits, 24": {60, func() string { return "x: " + text(24) }},
+		"letters and digits, 32": {30, func() string { return "x: " + text(32) }},
+		"letters and digits, 44": {10, func() string { return "x: " + text(44) }},
+		"hex, 32 bytes":          {5, func() string { return fmt.Sprintf("x: %x", raw(32)) }},
+		"hex, 16 bytes":          {10, func() string { return fmt.Sprintf("x: %x", raw(16)) }},
+		"base64":                 {10, func() string { return "x: " + base64.StdEncoding.EncodeToString(raw(32)) }},
+		"base64 for URLs":        {10, func() string { return "x: " + base64.RawURLEncoding.EncodeToString(raw(32)) }},
+		"base32":                 {50, func() string { return "x: " + base32.StdEncoding.EncodeToString(raw(20)) }},
+		"in a variable":          {60, func() string { return "NAME=" + text(28) }},
+		"a password":             {5, func() string { return "password: " + text(12) }},
+		"a password in a URL":    {5, func() string { return "postgres://u:" + text(12) + "@h/db" }},
+		"a token of GitHub":      {5, func() string { return "gh" + "p_" + text(36) }},
+		"a signed token": {5, func() string {
+			e := base64.RawURLEncoding.EncodeToString
+			return "Bearer " + e([]byte(`{"alg":"ES256"}`)) + "." + e([]byte(`{"sub":"alice"}`)) + "." + e(raw(64))
+		}},
+	} {
+		missed := 0
+		for range 1000 {
+			if len(scan.File("a.yaml", []byte(c.write()), scan.Options{}).Findings) == 0 {
+				missed++
+			}
+		}
+		if missed > c.most {
+			t.Errorf("%s: %d of 1000 were missed, at most %d may be", name, missed, c.most)
+		}
+		t.Logf("%s: %d of 1000 missed", name, missed)
+	}
+}
+
+// What tests and pages are full of is no finding.
+func TestExamplesAreKnown(t *testing.T) {
+	e := base64.RawURLEncoding.EncodeToString
+	for name, line := range map[string]string{
+		"id of an event":        "gatehouse explain 01K5V8Q2ZJX3M9T7WBQ4RNE0AF",
+		"backup":                "gatehouse backup restore gatehouse-20261122T120000Z-9a1f77cd-1048576.age",
+		"handshake":             `"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x4tqZ1rDQ6iT0sQ9JcVb2w==\r\n"`,
+		"trace":                 `"00-7d1c3b5e9f02a4680b7d1c3b5e9f0246-b7ad6b7169203331-01"`,
+		"counting bytes":        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+		"counting in turns":     `cardToken: tok_a1b2c3d4e5f6a7b8`,
+		"name of a test":        "func TestK8WhatNodesShareIsNoDurableRecord(t *testing.T) {",
+		"receiver of a backup":  "recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]",
+		"header of a token":     `const part = "` + e([]byte(`{"alg":"ES256","kid":"k1"}`)) + `"`,
+		"token without a mark":  "Bearer " + e([]byte(`{"alg":"RS256"}`)) + "." + e([]byte(`{"sub":"alice","aud":"api"}`)) + "." + e([]byte("signature signature")),
+		"encrypted, no content": "Bearer " + e([]byte(`{"alg":"RSA-OAEP","enc":"A256GCM"}`)) + ".YQ.YQ.YQ.YQ",
+		"key without a key":     `"tls.key": "-----BEGIN ` + `PRIVATE KEY-----\nAAAA\n-----END ` + `PRIVATE KEY-----\n"`,
+		"canary":                `const password = "canary-pg-5e1d0b7c"`,
+		"joined before":         `"{\"password\":\"" + next() + "\"}"`,
+		"joined behind":         `{"password": "pw-of-" + user}`,
+	} {
+		if r := scan.File("a.go", []byte(line), scan.Options{}); len(r.Findings) > 0 {
+			t.Errorf("%s: %+v", name, r.Findings)
+		}
+	}
+}
+
+func TestTheListOfWhatIsIgnored(t *testing.T) {
+	token := "gh" + "p_" + text(36)
+	for name, c := range map[string]struct {
+		list    string
+		allowed int
+		found   []string
+	}{
+		"none":             {"", 0, []string{"a/b.json github token", "c.txt github token"}},
+		"a file":           {"# why\n\na/*.json: recorded answers\n", 1, []string{"c.txt github token"}},
+		"of a kind":        {"a/*.json [github token]: recorded answers\nc.txt [random text, npm token]: as well\n", 1, []string{".gatehouse-scan-ignore ignored for nothing: no such finding is there", "c.txt github token"}},
+		"a folder":         {"a/: recorded answers\n", 0, []string{"c.txt github token"}},
+		"a folder's kind":  {"a/ [github token]: recorded answers\n", 1, []string{"c.txt github token"}},
+		"no reason":        {"a/b.json:\na/b.json: x\n", 0, []string{".gatehouse-scan-ignore ignored without a reason", ".gatehouse-scan-ignore ignored without a reason", "a/b.json github token", "c.txt github token"}},
+		"for nothing":      {"d.txt: gone since\n", 0, []string{".gatehouse-scan-ignore ignored for nothing: no such finding is there", "a/b.json github token", "c.txt github token"}},
+		"everything":       {"*: I am lazy\n", 0, []string{".gatehouse-scan-ignore not understood; write a path below this folder, such as testdata/*.json or testdata/", "a/b.json github token", "c.txt github token"}},
+		"out of the tree":  {"../a: it is mine\n", 0, []string{".gatehouse-scan-ignore not understood; write a path below this folder, such as testdata/*.json or testdata/", "a/b.json github token", "c.txt github token"}},
+		"half a list":      {"c.txt [github token: forgot it\n", 0, []string{".gatehouse-scan-ignore not understood; write PATTERN [KIND, KIND]: REASON", "a/b.json github token", "c.txt github token"}},
+		"a secret in here": {"c.txt: it was " + token + "\n", 1, []string{".gatehouse-scan-ignore github token", "a/b.json github token"}},
+	} {
+		tree := fstest.MapFS{"a/b.json": {Data: []byte(token)}, "c.txt": {Data: []byte(token)}}
+		if c.list != "" {
+			tree[scan.IgnoreFile] = &fstest.MapFile{Data: []byte(c.list)}
+		}
+		r, err := scan.Tree(t.Context(), tree, ".", scan.Options{})
+		var found []string
+		for _, f := range r.Findings {
+			found = append(found, f.File+" "+f.Kind)
+		}
+		slices.Sort(found)
+		if err != nil || !slices.Equal(found, c.found) || r.Allowed != c.allowed {
+			t.Errorf("%s: %v, %d allowed\n%s", name, err, r.Allowed, strings.Join(found, "\n"))
+		}
+	}
 }
