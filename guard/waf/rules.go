@@ -6,6 +6,9 @@ import (
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
+
+	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 )
 
 // directives configure the engine. Bodies come here only after they were read strictly and within the API's limits, so
@@ -34,9 +37,17 @@ Include @owasp_crs/*.conf
 
 // Rules is the Core Rule Set, compiled once and shared by all APIs. The zero Rules is not usable; see Load.
 type Rules struct {
-	once   sync.Once
+	once  sync.Once
+	set   *ruleSet
+	err   error
+	rooms sync.Pool
+}
+
+// ruleSet is what compiling gives.
+type ruleSet struct {
 	engine coraza.WAF
-	err    error
+	filter *prefilter.Filter // nil when the engine is not understood
+	why    error             // why it is not
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
@@ -47,18 +58,44 @@ func Load() *Rules {
 }
 
 // compiled waits until the rules are usable.
-func (r *Rules) compiled() (coraza.WAF, error) {
+func (r *Rules) compiled() (*ruleSet, error) {
 	r.once.Do(func() {
-		r.engine, r.err = coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives))
-		if r.err != nil {
-			r.err = fmt.Errorf("compile the core rule set: %w", r.err)
+		engine, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives))
+		if err != nil {
+			r.err = fmt.Errorf("compile the core rule set: %w", err)
+			return
 		}
+		r.set = &ruleSet{engine: engine}
+		r.set.filter, r.set.why = prefilter.New(engine, coreruleset.FS)
 	})
-	return r.engine, r.err
+	return r.set, r.err
 }
 
 // Ready waits until the rules are compiled, and tells why they cannot be.
 func (r *Rules) Ready() error {
 	_, err := r.compiled()
 	return err
+}
+
+// room is what judging one request needs; it is used again.
+type room struct {
+	view view.View
+	work *prefilter.Work
+}
+
+func (r *Rules) room() *room {
+	if found, ok := r.rooms.Get().(*room); ok {
+		return found
+	}
+	n := new(room)
+	if r.set.filter != nil {
+		n.work = r.set.filter.NewWork()
+	}
+	return n
+}
+
+// giveBack keeps the room, without anything of the request in it.
+func (r *Rules) giveBack(n *room) {
+	n.view.Reset()
+	r.rooms.Put(n)
 }

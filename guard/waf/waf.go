@@ -5,25 +5,18 @@
 package waf
 
 import (
-	"bytes"
 	"context"
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
-	"github.com/corazawaf/coraza/v3/collection"
-	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types"
-	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
-	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -58,8 +51,9 @@ type Exception struct {
 
 // Guard is the guard. Make it with New.
 type Guard struct {
-	cfg   Config
-	rules *Rules
+	cfg    Config
+	rules  *Rules
+	levels sync.Map // key of an operation that has exceptions of its own, else "" -> *prefilter.Level
 }
 
 // New checks the section.
@@ -116,17 +110,9 @@ func inspects(op *gate.Operation) bool {
 	return false
 }
 
-// transaction is what we use of Coraza's beyond its published interface; the version is pinned.
-type transaction interface {
-	types.Transaction
-	plugintypes.TransactionState
-	RemoveRuleByID(id int)
-	RemoveRuleTargetByID(id int, variable variables.RuleVariable, key string, keyRx *regexp.Regexp)
-}
-
-// Check runs the rules.
+// Check judges the request: by the prefilter when it knows the answer, else by the engine.
 func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
-	engine, err := g.rules.compiled()
+	set, err := g.rules.compiled()
 	if err != nil {
 		return gate.Deny(gate.Internal, ReasonEngine, "%v", err)
 	}
@@ -137,189 +123,24 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 			return v
 		}
 	}
-	tx, ok := engine.NewTransactionWithID(x.ID).(transaction)
-	if !ok {
-		return gate.Deny(gate.Internal, ReasonEngine, "this version of the engine is not the one that is known")
+	r := g.rules.room()
+	defer g.rules.giveBack(r)
+	r.view.Fill(x, tree)
+	level := g.level(set, x.Operation)
+	if level != nil {
+		if _, shown := level.Judge(&r.view, r.work); shown {
+			return gate.Allow()
+		}
+	}
+	tx, verdict := g.ask(set, x, &r.view)
+	if tx == nil {
+		return verdict
 	}
 	defer tx.Close()
-	g.set(tx, x, tree)
-	feedHead(tx, x, tree)
-	tx.AddRequestHeader("Content-Length", strconv.FormatInt(sentLength(x, tree), 10))
-	if it := tx.ProcessRequestHeaders(); it != nil {
-		return g.denial(tx, it, x)
+	if level != nil && verdict.Allowed() {
+		_ = level.Learn(&r.view, r.work, outcomeOf(tx)) // what can't be learned is asked each time
 	}
-	if err := feedBody(tx, x.Operation, tree); err != nil {
-		return gate.Deny(gate.BadRequest, ReasonEngine, "body: %v", err)
-	}
-	it, err := tx.ProcessRequestBody()
-	if err != nil {
-		return gate.Deny(gate.Internal, ReasonEngine, "%v", err)
-	}
-	if it != nil {
-		return g.denial(tx, it, x)
-	}
-	return gate.Allow()
-}
-
-// set gives the rules this API's settings, what the contract admitted, and the exceptions.
-func (g *Guard) set(tx transaction, x *gate.Exchange, tree *body.Tree) {
-	vars := tx.Variables().TX()
-	level := strconv.Itoa(g.cfg.Paranoia)
-	vars.Set("blocking_paranoia_level", []string{level})
-	vars.Set("detection_paranoia_level", []string{level})
-	vars.Set("inbound_anomaly_score_threshold", []string{strconv.Itoa(g.cfg.Threshold)})
-	vars.Set("allowed_methods", []string{x.Request.Method})
-	if media, _, refusal := body.MediaType(x.Request.Fields); refusal == nil && media != "" {
-		vars.Set("allowed_request_content_type", []string{"|" + media + "|"})
-	}
-	for _, e := range g.cfg.Except {
-		switch {
-		case e.Operation != "" && e.Operation != x.Operation.Key:
-		case e.Argument == "":
-			tx.RemoveRuleByID(e.Rule)
-		default:
-			for _, v := range []variables.RuleVariable{variables.Args, variables.ArgsGet, variables.ArgsPost} {
-				tx.RemoveRuleTargetByID(e.Rule, v, e.Argument, nil)
-			}
-		}
-	}
-}
-
-// feedHead hands over the canonical request line and fields, as the server gets them: the coding of a body that was read
-// has been taken off.
-func feedHead(tx transaction, x *gate.Exchange, tree *body.Tree) {
-	r := x.Request
-	tx.ProcessConnection(x.Source.Client.String(), 0, "", 0)
-	uri, query := r.Path, canon.EncodeQuery(r.Query)
-	if query != "" {
-		uri += "?" + query
-	}
-	tx.ProcessURI(uri, r.Method, "HTTP/"+map[bool]string{true: "2.0", false: "1.1"}[r.Major == 2])
-	for _, p := range x.Params {
-		tx.AddPathRequestArgument(p.Name, p.Value)
-	}
-	if x.Operation.Contract == nil { // no template says which parts of the path are values
-		for i, s := range r.Segments {
-			tx.AddPathRequestArgument("path."+strconv.Itoa(i+1), s)
-		}
-	}
-	if op := x.Operation.Contract; op != nil { // a declared field is a value like any other; the rules look at few fields by themselves
-		for _, p := range op.Parameters {
-			if p.In == "header" {
-				for _, value := range r.Fields.Values(p.Name) {
-					tx.AddGetRequestArgument(p.Name, value)
-				}
-			}
-		}
-	}
-	tx.SetServerName(r.Host)
-	tx.AddRequestHeader("Host", r.Host)
-	for name, values := range r.Fields {
-		if name == "Content-Encoding" && len(tree.Raw) > 0 {
-			continue
-		}
-		for _, v := range values {
-			tx.AddRequestHeader(name, v)
-		}
-	}
-	if len(r.Cookies) > 0 && r.Fields.Get("Cookie") == "" {
-		tx.AddRequestHeader("Cookie", cookies(r.Cookies))
-	}
-}
-
-// sentLength is the length with which the body goes on to the server. The canonical form has no such field, and rules count
-// a POST without one as suspicious. A body that streams past unread is no body to the rules.
-func sentLength(x *gate.Exchange, tree *body.Tree) int64 {
-	if len(tree.Raw) > 0 {
-		return int64(len(tree.Raw))
-	}
-	return max(x.Request.Length, 0)
-}
-
-func cookies(pairs []canon.Pair) string {
-	list := make([]string, len(pairs))
-	for i, p := range pairs {
-		list[i] = p.Name + "=" + p.Value
-	}
-	return strings.Join(list, "; ")
-}
-
-// feedBody hands over the body as the strict reader understood it: which of the engine's readers sees it follows from the
-// kind, not from a second look at the media type. Multipart parts go in as arguments and file names: the engine's own
-// reader would write files to disk and read the boundaries its own way. Text is one argument, whatever signs it holds.
-// Opaque bytes are not looked into where a contract declares them; without a contract anybody may call anything opaque, so
-// they are read as text.
-func feedBody(tx transaction, op *gate.Operation, tree *body.Tree) error {
-	var processor string
-	switch tree.Kind {
-	case body.JSON:
-		processor = "JSON"
-	case body.Form:
-		processor = "URLENCODED"
-	case body.XML:
-		processor = "XML"
-		for _, value := range attributes(tree.Raw) {
-			tx.AddPostRequestArgument("xml.attribute", value)
-		}
-	case body.Multipart:
-		feedParts(tx, tree.Parts)
-		return nil
-	case body.Text:
-		processor = "RAW"
-		tx.AddPostRequestArgument("text", string(tree.Raw))
-	case body.Opaque:
-		if op.Contract != nil {
-			return nil
-		}
-		processor = "RAW"
-		tx.AddPostRequestArgument("bytes", string(tree.Raw))
-	default:
-		return nil
-	}
-	set(tx.Variables().RequestBodyProcessor(), processor)
-	_, _, err := tx.WriteRequestBody(tree.Raw)
-	return err
-}
-
-func feedParts(tx transaction, parts []body.Part) {
-	set(tx.Variables().RequestBodyProcessor(), "")
-	for _, p := range parts {
-		if p.FileName == "" {
-			tx.AddPostRequestArgument(p.Name, string(p.Data))
-			continue
-		}
-		tx.Variables().Files().Add(p.Name, p.FileName)
-		tx.Variables().FilesNames().Add(p.Name, p.Name)
-	}
-}
-
-// attributes gives the values of all attributes of an XML document, which the core rule set does not look at: its rules
-// name the text between the tags only. It forgives what the engine's reader forgives; where it cannot go on, all that is
-// left counts as one value.
-func attributes(raw []byte) (values []string) {
-	d := xml.NewDecoder(bytes.NewReader(raw))
-	d.Strict, d.Entity = false, xml.HTMLEntity
-	for {
-		before := d.InputOffset()
-		token, err := d.RawToken()
-		if errors.Is(err, io.EOF) {
-			return values
-		}
-		if err != nil {
-			return append(values, string(raw[before:]))
-		}
-		if e, ok := token.(xml.StartElement); ok {
-			for _, a := range e.Attr {
-				values = append(values, a.Value)
-			}
-		}
-	}
-}
-
-func set(v collection.Single, value string) {
-	if s, ok := v.(interface{ Set(string) }); ok {
-		s.Set(value)
-	}
+	return verdict
 }
 
 // plainName is what the name of an argument looks like. Anything else that stands in its place may be what nobody wants in

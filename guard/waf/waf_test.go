@@ -34,6 +34,13 @@ func (s sample) exchange() *gate.Exchange {
 		fields.Set("Content-Type", s.media)
 	}
 	tree := &body.Tree{Kind: s.kind, Raw: []byte(s.body), Parts: s.parts}
+	if s.parts == nil {
+		read, refusal := body.Read(s.kind, nil, "", strings.NewReader(s.body), body.Limits{Bytes: 1 << 20, Depth: 100, Params: 200_000, Members: 200_000, Values: 200_000})
+		if refusal != nil {
+			panic(refusal)
+		}
+		tree = read
+	}
 	x := &gate.Exchange{
 		ID: "TEST", Source: gate.Source{Client: netip.MustParseAddr("192.0.2.1")},
 		Request:   &canon.Request{Method: s.method, Host: "api.test", Path: s.path, Query: s.query, Fields: fields, Major: 1, Length: int64(len(s.body) + len(s.parts))},

@@ -1,0 +1,89 @@
+package waf
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/body"
+	"github.com/gatehouse-sec/gatehouse/kit/canon"
+)
+
+// order is JSON of so many lines, each of 8 leaves.
+func order(lines int) string {
+	var list []string
+	for i := range lines {
+		list = append(list, fmt.Sprintf(`{"sku":"TEA-%04d","name":"Darjeeling first flush","quantity":%d,"price":"12.50","currency":"EUR","gift":false,"note":"please pack with care","id":"7d444840-9dc0-11d1-b245-5ffdce74fad2"}`, i, i))
+	}
+	return `{"customer":{"id":4711,"name":"Ann O'Neil","email":"ann@example.org"},"lines":[` + strings.Join(list, ",") + `]}`
+}
+
+var benign = map[string]sample{
+	"get": {method: "GET", path: "/orders/7", query: []canon.Pair{{Name: "limit", Value: "20"}}},
+	"browser": {method: "GET", path: "/products", query: []canon.Pair{{Name: "q", Value: "red shoes, size 42"}, {Name: "page", Value: "2"}}, fields: map[string]string{
+		"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8", "Accept-Language": "de-DE,de;q=0.9,en;q=0.8", "Accept-Encoding": "gzip, deflate, br",
+		"Cookie": "session=eyJhbGciOiJIUzI1NiJ9; theme=dark; _ga=GA1.2.1234567890.1690000000; consent=yes", "Referer": "https://shop.example/products?page=1", "Sec-Fetch-Mode": "navigate", "Upgrade-Insecure-Requests": "1",
+		"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+	}},
+	"json 1 KiB":  {method: "POST", path: "/orders", media: "application/json", kind: body.JSON, body: order(7)},
+	"json 10 KiB": {method: "POST", path: "/orders", media: "application/json", kind: body.JSON, body: order(60)},
+	"prose":       {method: "POST", path: "/notes", media: "application/json", kind: body.JSON, body: `{"text":"` + strings.Repeat("The quick brown fox jumps over the lazy dog, and then it rests; nobody minds. ", 13) + `"}`},
+	"form":        {method: "POST", path: "/x", media: "application/x-www-form-urlencoded", kind: body.Form, body: "name=Ann+Lee&city=Bern&note=ring+twice"},
+	"photo":       {method: "GET", path: "/static/photo.jpg"},
+}
+
+// fast judges a sample three times, and says what the prefilter did the last time.
+func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why string) {
+	t.Helper()
+	for range 3 {
+		if v := g.Check(t.Context(), x()); !v.Allowed() {
+			return false, v.Detail
+		}
+	}
+	set, err := g.rules.compiled()
+	if err != nil || set.filter == nil {
+		t.Fatal(err, set.why)
+	}
+	if _, err := set.filter.NewLevel(scope(nil), g.neutral(set)); err != nil {
+		t.Fatal(err)
+	}
+	e := x()
+	tree, _ := e.Body(t.Context())
+	r := g.rules.room()
+	r.view.Fill(e, tree)
+	_, shown = g.level(set, e.Operation).Judge(&r.view, r.work)
+	if !shown {
+		tx, _ := g.ask(set, e, &r.view)
+		return false, fmt.Sprint(g.level(set, e.Operation).Learn(&r.view, r.work, outcomeOf(tx)), " ", r.work.First())
+	}
+	return shown, ""
+}
+
+func TestOrdinaryRequestsAreFast(t *testing.T) {
+	g := guard(t, Config{})
+	for name, s := range benign {
+		if shown, why := fast(t, g, s.exchange); !shown {
+			t.Errorf("%s: %s", name, why)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	g := guard(b, Config{})
+	for name, s := range benign {
+		b.Run(name, func(b *testing.B) {
+			shown, _ := fast(b, g, s.exchange)
+			x := s.exchange()
+			tree, _ := x.Body(b.Context())
+			b.ReportAllocs()
+			for b.Loop() {
+				y := &gate.Exchange{ID: x.ID, Source: x.Source, Request: x.Request, Operation: x.Operation}
+				y.SetBody(func(context.Context) (*body.Tree, gate.Verdict) { return tree, gate.Allow() })
+				g.Check(b.Context(), y)
+			}
+			b.ReportMetric(map[bool]float64{true: 1}[shown], "fast")
+		})
+	}
+}

@@ -1,0 +1,192 @@
+package prefilter
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/literal"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
+)
+
+// builder collects the conditions and transformations of all rules, each different one once.
+type builder struct {
+	files  fs.FS
+	sieve  literal.Builder
+	ids    map[string]int // operator and argument -> in the sieve, -1 without a condition
+	known  map[string]int // names of a chain -> its number
+	lists  [][]string
+	chains []chain
+	funcs  map[string]identity.Func
+}
+
+func newBuilder(files fs.FS) *builder {
+	return &builder{files: files, ids: map[string]int{}, known: map[string]int{}, funcs: map[string]identity.Func{}}
+}
+
+func (b *builder) done() (*literal.Sieve, *identity.Tree, []chain) {
+	return b.sieve.Build(), identity.NewTree(b.lists, func(name string) identity.Func { return b.funcs[name] }), b.chains
+}
+
+func (b *builder) part(p *secrule.Rule) (part, error) {
+	k := part{sieve: -1, chain: b.chain(p.Chain), askable: askableOf(p.Test)}
+	if p.Test.Negated || !k.safe || len(k.uses) > 0 {
+		return k, nil
+	}
+	key := p.Test.Name + " " + path.Dir(p.File) + " " + p.Test.Argument
+	id, ok := b.ids[key]
+	if !ok {
+		c, some, err := b.condition(p)
+		if err != nil {
+			return k, err
+		}
+		id = -1
+		if some {
+			for i := range c.Bytes {
+				c.Bytes[i] = anyCase(c.Bytes[i])
+			}
+			id = b.sieve.Add(c)
+		}
+		b.ids[key] = id
+	}
+	k.sieve = id
+	return k, nil
+}
+
+func (b *builder) chain(c secrule.Chain) int {
+	key := strings.Join(c.Names, " ")
+	if c.MultiMatch {
+		key += " multi"
+	}
+	if n, ok := b.known[key]; ok {
+		return n
+	}
+	needs, known := identity.ChainNeeds(c.Names)
+	b.chains = append(b.chains, chain{needs, known, c.MultiMatch})
+	b.lists = append(b.lists, c.Names)
+	for i, name := range c.Names {
+		b.funcs[name] = identity.Func(c.Functions[i])
+	}
+	b.known[key] = len(b.chains) - 1
+	return len(b.chains) - 1
+}
+
+// condition is what a text needs for the test to match it. Some is false when nothing is known.
+func (b *builder) condition(p *secrule.Rule) (c literal.Condition, some bool, err error) {
+	t := p.Test
+	switch strings.ToLower(t.Name) {
+	case "rx":
+		if c, err = literal.Expression(t.Argument); err != nil {
+			return c, false, fmt.Errorf("its expression: %w", err)
+		}
+	case "pm":
+		c = words(strings.Split(t.Argument, " "))
+	case "pmfromfile", "pmf":
+		list, err := b.list(p.File, t.Argument)
+		if errors.Is(err, fs.ErrNotExist) {
+			return c, false, nil
+		}
+		if err != nil {
+			return c, false, err
+		}
+		c = words(list)
+	case "contains", "streq", "beginswith", "endswith", "strmatch", "containsword":
+		c = words([]string{t.Argument})
+	case "validatebyterange": // it matches as soon as one byte is out of the range
+		c.Bytes = []literal.ByteSet{bytesThat(t)}
+	case "validateurlencoding":
+		c.Bytes = []literal.ByteSet{literal.Of("%")}
+	case "validateutf8encoding":
+		var high literal.ByteSet
+		for i := 128; i < 256; i++ {
+			high.Add(byte(i))
+		}
+		c.Bytes = []literal.ByteSet{high}
+	case "detectxss":
+		c.Bytes = []literal.ByteSet{literal.Of("<=")}
+	default:
+		return c, false, nil
+	}
+	return c, len(c.Clauses) > 0 || len(c.Bytes) > 0 || c.Min > 0, nil
+}
+
+// anyCase is a set with both cases of its letters: texts are read without making them lower case first.
+func anyCase(s literal.ByteSet) literal.ByteSet {
+	for c := byte('a'); c <= 'z'; c++ {
+		if upper := c - 'a' + 'A'; s.Has(c) || s.Has(upper) {
+			s.Add(c)
+			s.Add(upper)
+		}
+	}
+	return s
+}
+
+// words is the condition of a list, of which an empty word stands everywhere.
+func words(list []string) literal.Condition {
+	for _, w := range list {
+		if w == "" {
+			return literal.Condition{}
+		}
+	}
+	return literal.Words(list)
+}
+
+// bytesThat are those which match alone.
+func bytesThat(t *secrule.Test) (set literal.ByteSet) {
+	for i := range 256 {
+		if t.Operator.Evaluate(idle{}, string([]byte{byte(i)})) {
+			set.Add(byte(i))
+		}
+	}
+	return set
+}
+
+// list reads a file of words as the engine does: one in a line, without spaces around it; lines that begin with # are none.
+func (b *builder) list(rule, name string) ([]string, error) {
+	if !path.IsAbs(name) {
+		name = path.Join(path.Dir(rule), name)
+	}
+	data, err := fs.ReadFile(b.files, name)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
+		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
+			list = append(list, line)
+		}
+	}
+	return list, nil
+}
+
+// pure are the operators that read the value they are given, and nothing else.
+var pure = map[string]bool{
+	"rx": true, "pm": true, "pmfromfile": true, "pmf": true, "streq": true, "contains": true, "beginswith": true, "endswith": true, "within": true, "strmatch": true,
+	"eq": true, "ge": true, "gt": true, "le": true, "lt": true, "ipmatch": true, "ipmatchfromfile": true, "ipmatchf": true, "detectsqli": true, "detectxss": true,
+	"validatebyterange": true, "validateurlencoding": true, "validateutf8encoding": true, "unconditionalmatch": true, "nomatch": true,
+}
+
+// macro is what the engine expands in an argument.
+var macro = regexp.MustCompile(`%\{([^}]*)\}`)
+
+// askableOf tells whether a test can be asked of the engine's operator alone. Arguments may name variables of TX.
+func askableOf(t *secrule.Test) askable {
+	a := askable{safe: pure[strings.ToLower(t.Name)]}
+	if strings.EqualFold(t.Name, "rx") {
+		return a // no macros there
+	}
+	for _, m := range macro.FindAllStringSubmatch(t.Argument, -1) {
+		name, key, _ := strings.Cut(m[1], ".")
+		if !strings.EqualFold(name, "tx") || key == "" {
+			return askable{}
+		}
+		a.uses = append(a.uses, strings.ToLower(key))
+	}
+	return a
+}

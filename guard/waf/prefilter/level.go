@@ -1,0 +1,221 @@
+package prefilter
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
+)
+
+// Outcome is what the engine said of a request.
+type Outcome struct {
+	Denied  bool
+	Matched map[int]int       // number of a rule -> how often it matched
+	TX      map[string]string // variables of TX at the end, the first value of each
+}
+
+// Level is a filter under one set of settings: what the guard writes into TX before the rules run, and the operator's
+// exceptions. It learns classes from outcomes of the engine.
+type Level struct {
+	filter  *Filter
+	scope   Scope
+	inputs  []input
+	common  map[*secrule.Rule]bool // rules whose first test is an input: all requests of a class have its outcome in common
+	mu      sync.RWMutex
+	plans   map[string]*plan
+	classes classes
+}
+
+// input is something that a class has in common: the values of a target or, for a rule that remembers groups of its match
+// though its chain fails, those groups.
+type input struct {
+	target secrule.Target
+	rule   *secrule.Rule // nil: the values themselves
+}
+
+// always are inputs of every class, whatever rules say.
+var always = []secrule.Target{
+	{Variable: variables.RequestMethod}, {Variable: variables.RequestProtocol}, {Variable: variables.ReqbodyProcessor}, {Variable: variables.RequestHeaders, Key: "content-type"},
+}
+
+// NewLevel makes the level of settings under which the engine gave the outcome for some harmless request.
+func (f *Filter) NewLevel(scope Scope, neutral Outcome) (*Level, error) {
+	if scope == nil {
+		scope = nothing{}
+	}
+	l := &Level{filter: f, scope: scope, common: map[*secrule.Rule]bool{}, plans: map[string]*plan{}}
+	if neutral.Denied {
+		return nil, fmt.Errorf("the rules deny a harmless request: nothing can be derived")
+	}
+	for _, t := range always {
+		l.inputs = append(l.inputs, input{target: t})
+	}
+	reached, err := f.reach(neutral.Matched, scope)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range f.rules {
+		remembers := len(r.Links) > 0 && r.SideEffects()
+		if !reached[i] || r.Phase != 1 || !remembers && neutral.Matched[r.ID] == 0 || !isSmall(r) || !f.parts[r].safe || len(f.parts[r].uses) > 0 {
+			continue
+		}
+		for _, t := range r.Targets {
+			l.inputs = append(l.inputs, input{t, r})
+		}
+		l.common[r] = true
+	}
+	return l, nil
+}
+
+// isSmall tells that what a rule reads is the same for most requests, or nearly: single variables, named fields, the
+// names of fields.
+func isSmall(r *secrule.Rule) bool {
+	if r.Test == nil {
+		return false
+	}
+	for _, t := range r.Targets {
+		if t.Count || isInternal(t.Variable) {
+			return false
+		}
+		switch t.Variable {
+		case variables.RequestBasename, variables.RequestFilename, variables.RequestHeadersNames, variables.RequestMethod, variables.RequestProtocol, variables.RequestLine:
+		case variables.RequestHeaders:
+			if t.Key == "" || t.KeyPattern != nil || t.Key == "cookie" {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return onlyGroups(r)
+}
+
+// onlyGroups tells that what a rule does depends on the groups of its match, and on nothing else of the value.
+func onlyGroups(r *secrule.Rule) bool {
+	if len(r.Actions.Other) > 0 {
+		return false
+	}
+	for _, s := range r.Actions.Sets {
+		for _, m := range macro.FindAllStringSubmatch(s.Key+s.Value, -1) {
+			name, key, _ := strings.Cut(strings.ToLower(m[1]), ".")
+			if n, err := strconv.Atoi(key); name != "tx" || err != nil || n > 9 {
+				return false
+			}
+		}
+	}
+	return !r.Chain.MultiMatch && (!r.Actions.Capture || !r.Test.Negated)
+}
+
+// key writes down what a request's class has in common.
+func (l *Level) key(v *view.View, w *Work) []byte {
+	w.key = w.key[:0]
+	var found []string
+	for _, in := range l.inputs {
+		found = found[:0]
+		rule := 0 // exceptions are of rules, and none is of a rule without a number
+		if in.rule != nil {
+			rule = in.rule.ID
+		}
+		each(v, 1, &in.target, rule, l.scope, func(text string) bool {
+			if in.rule == nil {
+				found = append(found, text)
+			} else if groups, ok := l.filter.groups(in.rule, text, w); ok {
+				found = append(found, groups)
+			}
+			return true
+		})
+		slices.Sort(found) // the engine asks in no order
+		for _, text := range found {
+			w.key = strconv.AppendInt(w.key, int64(len(text)), 10)
+			w.key = append(append(w.key, ':'), text...)
+		}
+		w.key = append(w.key, ';')
+	}
+	return w.key
+}
+
+// groups are what a rule captures of a value, when it matches.
+func (f *Filter) groups(r *secrule.Rule, text string, w *Work) (string, bool) {
+	w.fields = w.fields[:0]
+	if r.Test.Operator.Evaluate(capturing{idle{}, &w.fields}, f.seen(r, text, w)) == r.Test.Negated {
+		return "", false
+	}
+	if !r.Actions.Capture {
+		return "", true
+	}
+	return strings.Join(w.fields, "\x00"), true
+}
+
+// Judge gives the outcome of the engine for a request, if it can be shown without asking. Work is the caller's, for one
+// request at a time.
+func (l *Level) Judge(v *view.View, w *Work) (o Outcome, shown bool) {
+	c := l.classes.get(l.key(v, w))
+	if c == nil {
+		w.class = nil
+		return Outcome{}, false
+	}
+	w.class = c
+	if !c.plan.judge(v, w) {
+		return Outcome{}, false
+	}
+	return c.outcome, true
+}
+
+// Learn takes the outcome that the engine had for a request which Judge did not know. It is the outcome of the request's
+// class from now on, if the request itself can be explained by it.
+func (l *Level) Learn(v *view.View, w *Work, o Outcome) error {
+	if w.class != nil {
+		return nil
+	}
+	if o.Denied {
+		return fmt.Errorf("it was denied")
+	}
+	p := l.plan(o)
+	if p.err != nil {
+		return p.err
+	}
+	key := string(l.key(v, w))
+	if !p.judge(v, w) {
+		return fmt.Errorf("rule %d is not shown not to match", w.first)
+	}
+	l.classes.put(key, &class{p, o})
+	return nil
+}
+
+// plan gives what is to be shown for requests of a class with this outcome.
+func (l *Level) plan(o Outcome) *plan {
+	tx := map[string]string{}
+	var key strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(o.Matched)) {
+		fmt.Fprintf(&key, "%dx%d ", id, o.Matched[id])
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.filter.keep)) {
+		if value, ok := o.TX[name]; ok {
+			tx[name] = value
+			fmt.Fprintf(&key, "%q=%q ", name, value)
+		}
+	}
+	l.mu.RLock()
+	p := l.plans[key.String()]
+	l.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	p = l.newPlan(o.Matched, tx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.plans) < maxPlans {
+		l.plans[key.String()] = p
+	}
+	return p
+}
+
+// maxPlans bounds how many are kept; a level has a handful.
+const maxPlans = 256

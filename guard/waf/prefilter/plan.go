@@ -1,0 +1,441 @@
+package prefilter
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
+)
+
+// plan is what must be shown of a request so that the engine would match just the rules that it matched before, and what
+// is needed to show it.
+type plan struct {
+	filter *Filter
+	scope  Scope
+	err    error // why nothing can be shown
+	tx     idle  // variables as they are whenever a test here reads them
+	runs   []setter
+	sweeps []sweep // values to look at
+	whole  []*head // rules that are asked as a whole: they count, or their first test says nothing of the request
+	heads  int
+}
+
+// head is a rule that must not match.
+type head struct {
+	rule   *secrule.Rule
+	part   part
+	number int  // among the heads of the plan
+	order  int  // when it is asked
+	asked  bool // false: its first test is not looked at; only its links can show that it doesn't match
+}
+
+// setter is a variable of TX that is written whenever the plan holds.
+type setter struct {
+	key   string // up to the first macro
+	open  bool   // a macro follows
+	order int
+}
+
+// reach tells which rules the engine comes to when these match.
+func (f *Filter) reach(matched map[int]int, s Scope) ([]bool, error) {
+	reached := make([]bool, len(f.rules))
+	var after string
+	for phase := 1; phase <= 2; phase++ {
+		skip := 0
+		for i, r := range f.rules {
+			switch {
+			case r.Phase != 0 && r.Phase != phase, r.ID != 0 && s.Off(r.ID):
+			case after != "":
+				if r.Mark == after {
+					after = ""
+				}
+			case skip > 0:
+				skip--
+			case r.Mark != "":
+			default:
+				reached[i] = true
+				if matched[r.ID] == 0 {
+					continue
+				}
+				if err := flows(r); err != nil {
+					return nil, err
+				}
+				after, skip = r.Actions.SkipAfter, r.Actions.Skip
+			}
+		}
+	}
+	return reached, nil
+}
+
+// The engine's numbers of those ctl that are followed here: the first three leave targets out of rules, which can only make
+// rules match less; the others do the same whenever they run. Any other changes which rules run.
+const (
+	leaveOutByID  = 1
+	leaveOutByTag = 2
+	leaveOutByMsg = 3
+	bodyVariable  = 6
+	bodyProcessor = 15
+)
+
+// flows tells why a rule that matched changes the way of the engine in a manner that is not followed here.
+func flows(r *secrule.Rule) error {
+	for _, p := range whole(r) {
+		for _, c := range p.Actions.Controls {
+			switch c.Kind {
+			case leaveOutByID, leaveOutByTag, leaveOutByMsg, bodyVariable, bodyProcessor:
+			default:
+				return fmt.Errorf("rule %d changes how the engine works", r.ID)
+			}
+		}
+		if len(p.Actions.Other) > 0 {
+			return fmt.Errorf("rule %d does what is not known: %s", r.ID, strings.Join(p.Actions.Other, ", "))
+		}
+	}
+	return nil
+}
+
+// newPlan derives what is to be shown.
+func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
+	f := l.filter
+	p := &plan{filter: f, scope: l.scope, tx: idle{tx}}
+	reached, err := f.reach(matched, l.scope)
+	if err != nil {
+		p.err = err
+		return p
+	}
+	for i, r := range f.rules {
+		if reached[i] && (matched[r.ID] > 0 || l.common[r] || onlyInternal(r)) {
+			p.sets(r, order(r, i))
+		}
+	}
+	p.err = f.odd(reached, matched)
+	s := newSweeper(f)
+	for i, r := range f.rules {
+		switch {
+		case !reached[i] || p.err != nil:
+		case matched[r.ID] > 0:
+			p.err = l.same(r)
+		default:
+			p.add(l, s, r, order(r, i))
+		}
+	}
+	p.sweeps = s.done()
+	return p
+}
+
+// odd tells why the rules that are reached can't be followed: one reads what an earlier match left behind, or counts
+// what a match leaves out.
+func (f *Filter) odd(reached []bool, matched map[int]int) error {
+	out := map[variables.RuleVariable]bool{}
+	for i, r := range f.rules {
+		if reached[i] && matched[r.ID] > 0 {
+			for _, x := range whole(r) {
+				for _, c := range x.Actions.Controls {
+					out[c.Collection] = out[c.Collection] || c.Kind <= leaveOutByMsg
+				}
+			}
+		}
+	}
+	for i, r := range f.rules {
+		if !reached[i] {
+			continue
+		}
+		for n, x := range whole(r) {
+			for _, t := range x.Targets {
+				if n == 0 && isInternal(t.Variable) && t.Variable != variables.TX {
+					return fmt.Errorf("rule %d reads what another has matched", r.ID)
+				}
+				if t.Count && out[t.Variable] {
+					return fmt.Errorf("rule %d counts what another leaves out", r.ID)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// onlyInternal tells that the first test of a rule reads nothing of the request, so that it does the same each time.
+func onlyInternal(r *secrule.Rule) bool {
+	return !slices.ContainsFunc(r.Targets, func(t secrule.Target) bool { return !isInternal(t.Variable) })
+}
+
+// order is when the engine comes to a rule.
+func order(r *secrule.Rule, i int) int { return r.Phase<<20 + i }
+
+// sets notes the variables that a rule writes, if it and its links match.
+func (p *plan) sets(r *secrule.Rule, order int) {
+	for _, x := range whole(r) {
+		for _, s := range x.Actions.Sets {
+			key, _, open := strings.Cut(strings.ToLower(s.Key), "%{")
+			p.runs = append(p.runs, setter{key, open, order})
+		}
+		if x.Actions.Capture {
+			for n := range 10 {
+				p.runs = append(p.runs, setter{string(rune('0' + n)), false, order})
+			}
+		}
+	}
+}
+
+// settled tells that a variable has its last value when a rule reads it.
+func (p *plan) settled(key string, order int) bool {
+	key = strings.ToLower(key)
+	return !slices.ContainsFunc(p.runs, func(s setter) bool {
+		return s.order >= order && (s.key == key || s.open && strings.HasPrefix(key, s.key))
+	})
+}
+
+// same tells why a rule that matched might do something else for another request of the class: it reads what the class does
+// not have in common.
+func (l *Level) same(r *secrule.Rule) error {
+	for n, x := range whole(r) {
+		for _, t := range x.Targets {
+			if isInternal(t.Variable) || n == 0 && l.common[r] {
+				continue
+			}
+			if !slices.ContainsFunc(l.inputs, func(in input) bool {
+				return in.rule == nil && in.target.Variable == t.Variable && (in.target.Key == "" || in.target.Key == t.Key && t.KeyPattern == nil)
+			}) {
+				return fmt.Errorf("rule %d matched, and reads %s, which differs between requests", r.ID, t.Variable.Name())
+			}
+		}
+	}
+	return nil
+}
+
+// add takes in a rule that must not match.
+func (p *plan) add(l *Level, s *sweeper, r *secrule.Rule, order int) {
+	if r.Test == nil {
+		p.err = fmt.Errorf("rule %d matches always and did not", r.ID)
+		return
+	}
+	h := &head{rule: r, part: p.filter.parts[r], number: p.heads, order: order, asked: true}
+	mixed, internal := false, onlyInternal(r)
+	for _, t := range r.Targets {
+		mixed = mixed || isInternal(t.Variable)
+		if view.Phase(t.Variable) == 0 && !isInternal(t.Variable) {
+			p.err = fmt.Errorf("rule %d reads %s, which is not the request's", r.ID, t.Variable.Name())
+			return
+		}
+	}
+	reads := slices.ContainsFunc(r.Links, func(x *secrule.Rule) bool {
+		return slices.ContainsFunc(x.Targets, func(t secrule.Target) bool { return !isInternal(t.Variable) })
+	})
+	switch {
+	case internal && !reads:
+		return // it sees what it saw before
+	case l.common[r]:
+		if !reads {
+			return
+		}
+		h.asked = false
+	case internal:
+		if matches, known := p.ask(r, order, nil, nil); known && !matches {
+			return
+		}
+		h.asked = false
+	case !h.part.safe || !p.allSettled(h.part.uses, order) || mixed && len(r.Links) > 0:
+		h.asked = false
+	}
+	p.heads++
+	if !h.asked {
+		p.whole = append(p.whole, h)
+		return
+	}
+	counts := false
+	for _, t := range r.Targets {
+		switch {
+		case isInternal(t.Variable): // without links, it would have matched before
+		case t.Count || !isSteady(t.Variable, r.Phase):
+			counts = true
+		default:
+			s.add(h, t)
+		}
+	}
+	if counts {
+		p.whole = append(p.whole, h)
+	}
+}
+
+func (p *plan) allSettled(keys []string, order int) bool {
+	for _, k := range keys {
+		if !p.settled(k, order) {
+			return false
+		}
+	}
+	return true
+}
+
+// isSteady tells that a rule of the phase reads of the variable, or of what it is joined of, what the view has at the end.
+func isSteady(v variables.RuleVariable, phase int) bool {
+	if phase != 1 {
+		return true
+	}
+	switch v {
+	case variables.Args, variables.ArgsNames:
+		return true // the sweeps leave the body's out
+	case variables.ArgsCombinedSize, variables.ArgumentsLimitReached:
+		return false
+	}
+	return view.Phase(v) == 1
+}
+
+// sweeper sorts the tests of all heads by what they look at.
+type sweeper struct {
+	filter *Filter
+	order  []base
+	found  map[base]*lens
+}
+
+func newSweeper(f *Filter) *sweeper { return &sweeper{filter: f, found: map[base]*lens{}} }
+
+// lens is what looks at one variable, before it is known which of its keys a target takes.
+type lens struct {
+	all []looker
+}
+
+type looker struct {
+	head   *head
+	target secrule.Target
+}
+
+func (s *sweeper) add(h *head, t secrule.Target) {
+	for _, b := range basesOf(t.Variable) {
+		if h.rule.Phase == 1 && view.Phase(b.variable) > 1 {
+			continue
+		}
+		n := s.found[b]
+		if n == nil {
+			n = &lens{}
+			s.found[b] = n
+			s.order = append(s.order, b)
+		}
+		n.all = append(n.all, looker{h, t})
+	}
+}
+
+// sweep is a variable to go over, and what is asked of each of its values.
+type sweep struct {
+	base     base
+	plain    *scope   // what is asked of a key that no target chooses
+	names    []string // keys that targets name, in lower case
+	patterns []*regexp.Regexp
+	lens     *lens
+	known    *sync.Map // which of those fit (bits) -> *scope
+	filter   *Filter
+}
+
+// maxChoices is how many names and patterns a sweep can tell apart; no rule set comes near it.
+const maxChoices = 64
+
+func (s *sweeper) done() (sweeps []sweep) {
+	for _, b := range s.order {
+		n := s.found[b]
+		w := sweep{base: b, lens: n, known: new(sync.Map), filter: s.filter}
+		w.plain = s.filter.scope(n, takesOthers)
+		for _, k := range n.all {
+			w.choose(k.target.Key, k.target.KeyPattern)
+			for _, e := range k.target.Except {
+				w.choose(e.Key, e.KeyPattern)
+			}
+		}
+		sweeps = append(sweeps, w)
+	}
+	return sweeps
+}
+
+// choose notes a way in which targets choose keys.
+func (w *sweep) choose(name string, pattern *regexp.Regexp) {
+	switch name = strings.ToLower(name); {
+	case pattern != nil:
+		if !slices.ContainsFunc(w.patterns, func(p *regexp.Regexp) bool { return p.String() == pattern.String() }) {
+			w.patterns = append(w.patterns, pattern)
+		}
+	case name != "" && !slices.Contains(w.names, name):
+		w.names = append(w.names, name)
+	}
+}
+
+// of gives what is asked of a key's value. Keys that fit the same names and patterns are asked the same.
+func (w *sweep) of(key string) *scope {
+	if len(w.names)+len(w.patterns) == 0 {
+		return w.plain
+	}
+	if len(w.names)+2*len(w.patterns) > maxChoices {
+		return w.filter.scope(w.lens, func(t *secrule.Target) bool { return takes(t, key) })
+	}
+	low, fits := strings.ToLower(key), uint64(0)
+	for i, name := range w.names {
+		if name == low {
+			fits |= 1 << i
+		}
+	}
+	for i, p := range w.patterns {
+		if p.MatchString(key) {
+			fits |= 1 << (len(w.names) + 2*i)
+		}
+		if low != key && p.MatchString(low) {
+			fits |= 1 << (len(w.names) + 2*i + 1)
+		}
+	}
+	if fits == 0 {
+		return w.plain
+	}
+	if found, ok := w.known.Load(fits); ok {
+		return found.(*scope)
+	}
+	found := w.filter.scope(w.lens, func(t *secrule.Target) bool { return takes(t, key) })
+	w.known.Store(fits, found)
+	return found
+}
+
+// scope is what is asked of one value.
+type scope struct {
+	size   int      // how many tests
+	union  []uint64 // conditions of all
+	groups []group
+}
+
+// group are the tests behind the same transformations.
+type group struct {
+	chain  int
+	mask   []uint64 // conditions of its tests
+	tests  map[int][]*head
+	always []*head // tests that have no condition
+}
+
+// scope gathers the tests of the targets that take a key; nil when none does.
+func (f *Filter) scope(n *lens, takes func(*secrule.Target) bool) *scope {
+	c := &scope{union: make([]uint64, (f.sieve.Size()+63)/64)}
+	at := map[int]int{}
+	for _, k := range n.all {
+		if !takes(&k.target) {
+			continue
+		}
+		i, ok := at[k.head.part.chain]
+		if !ok {
+			i = len(c.groups)
+			at[k.head.part.chain] = i
+			c.groups = append(c.groups, group{chain: k.head.part.chain, mask: make([]uint64, len(c.union)), tests: map[int][]*head{}})
+		}
+		g := &c.groups[i]
+		c.size++
+		if id := k.head.part.sieve; id >= 0 {
+			g.mask[id/64] |= 1 << (id % 64)
+			c.union[id/64] |= 1 << (id % 64)
+			g.tests[id] = append(g.tests[id], k.head)
+		} else {
+			g.always = append(g.always, k.head)
+		}
+	}
+	if c.size == 0 {
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,106 @@
+package prefilter
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
+)
+
+// base is where the values of a variable come from: a variable of the view, its values or its keys.
+type base struct {
+	variable variables.RuleVariable
+	names    bool
+}
+
+// basesOf tells what the engine joins into a variable.
+func basesOf(v variables.RuleVariable) []base {
+	switch v {
+	case variables.Args:
+		return []base{{variables.ArgsGet, false}, {variables.ArgsPost, false}, {variables.ArgsPath, false}}
+	case variables.ArgsNames:
+		return []base{{variables.ArgsGet, true}, {variables.ArgsPost, true}, {variables.ArgsPath, true}}
+	case variables.ArgsGetNames:
+		return []base{{variables.ArgsGet, true}}
+	case variables.ArgsPostNames:
+		return []base{{variables.ArgsPost, true}}
+	case variables.RequestHeadersNames:
+		return []base{{variables.RequestHeaders, true}}
+	case variables.RequestCookiesNames:
+		return []base{{variables.RequestCookies, true}}
+	}
+	return []base{{v, false}}
+}
+
+// isInternal tells that only rules write the variable.
+func isInternal(v variables.RuleVariable) bool {
+	switch v {
+	case variables.TX, variables.MatchedVar, variables.MatchedVarName, variables.MatchedVars, variables.MatchedVarsNames, variables.Rule, variables.HighestSeverity:
+		return true
+	}
+	return false
+}
+
+// takes tells whether a target reads the value of a key. Where the engine might or might not, it does.
+func takes(t *secrule.Target, key string) bool {
+	low := key
+	if t.Key != "" || t.KeyPattern != nil || len(t.Except) > 0 {
+		low = strings.ToLower(key)
+	}
+	switch {
+	case t.KeyPattern != nil:
+		if !t.KeyPattern.MatchString(key) && !t.KeyPattern.MatchString(low) {
+			return false
+		}
+	case t.Key != "" && low != strings.ToLower(t.Key):
+		return false
+	}
+	return !slices.ContainsFunc(t.Except, func(s secrule.Selector) bool {
+		if s.KeyPattern != nil {
+			return s.KeyPattern.MatchString(low)
+		}
+		return s.Key == "" || s.Key == low
+	})
+}
+
+// takesOthers tells whether a target reads the value of a key that neither it nor its exceptions name.
+func takesOthers(t *secrule.Target) bool {
+	return t.Key == "" && t.KeyPattern == nil && !slices.Contains(t.Except, secrule.Selector{})
+}
+
+// Scope says which values of a rule are left out for this request, beside what the rules say: exceptions of the operator.
+type Scope interface {
+	Off(rule int) bool
+	Except(rule int, variable variables.RuleVariable, key string) bool
+}
+
+// nothing is the scope without exceptions.
+type nothing struct{}
+
+func (nothing) Off(int) bool                                    { return false }
+func (nothing) Except(int, variables.RuleVariable, string) bool { return false }
+
+// each visits the values that a target of a rule reads in a phase, until one makes it stop.
+func each(v *view.View, phase int, t *secrule.Target, rule int, s Scope, visit func(text string) (more bool)) bool {
+	values := v.Of
+	if phase == 1 {
+		values = v.Head
+	}
+	for _, p := range values(t.Variable) {
+		if takes(t, p.Key) && !s.Except(rule, t.Variable, p.Key) && !visit(p.Text) {
+			return false
+		}
+	}
+	return true
+}
+
+// count is the number of those values, as the engine writes it.
+func count(v *view.View, phase int, t *secrule.Target, rule int, s Scope) string {
+	n := 0
+	each(v, phase, t, rule, s, func(string) bool { n++; return true })
+	return strconv.Itoa(n)
+}
