@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/gatehouse-sec/gatehouse/kit/body"
@@ -20,7 +21,7 @@ type flattener struct {
 	path   []byte // of the value that is read
 	paths  []byte // of all values so far, without anything between
 	ends   []int  // where each path ends in paths
-	texts  []string
+	pairs  []Pair // the values, still without their paths, behind those that were there before
 	leaves int
 	arrays int
 	left   int // bytes that paths and texts may still take
@@ -32,8 +33,7 @@ func (f *flattener) reset() {
 		*f = flattener{}
 		return
 	}
-	clear(f.texts)
-	*f = flattener{path: f.path[:0], paths: f.paths[:0], ends: f.ends[:0], texts: f.texts[:0]}
+	*f = flattener{path: f.path[:0], paths: f.paths[:0], ends: f.ends[:0]}
 }
 
 // fillJSON stops where the engine stops: at the argument limit, or when the paths outgrow the body.
@@ -42,7 +42,7 @@ func (v *View) fillJSON(tree *body.Tree) {
 		return
 	}
 	f := &v.json
-	f.nodes, f.left = tree.Nodes, max(growth*len(tree.Raw), ground)
+	f.nodes, f.pairs, f.left = tree.Nodes, v.args.pairs, max(growth*len(tree.Raw), ground)
 	f.path = append(f.path[:0], "json"...)
 	cut := false
 	if kind := f.nodes[0].Kind; kind == body.Array || kind == body.Object {
@@ -60,10 +60,12 @@ func (v *View) fillJSON(tree *body.Tree) {
 		v.tooMany = true
 		v.fail(f.fault)
 	}
+	v.args.pairs = f.pairs
 	paths, begin := string(f.paths), 0
+	v.args.names = slices.Grow(v.args.names, len(f.ends))
 	for i, end := range f.ends {
 		name := paths[begin:end]
-		v.args.pairs = append(v.args.pairs, Pair{name, f.texts[i]})
+		f.pairs[v.args.post+i].Key = name
 		v.args.names = append(v.args.names, Pair{name, name})
 		begin = end
 	}
@@ -136,5 +138,5 @@ func (f *flattener) put(text string) {
 	}
 	f.paths = append(f.paths, f.path...)
 	f.ends = append(f.ends, len(f.paths))
-	f.texts = append(f.texts, text)
+	f.pairs = append(f.pairs, Pair{Text: text})
 }

@@ -32,8 +32,12 @@ var argumentsOfBody = []variables.RuleVariable{variables.ArgsPost, variables.Arg
 // differences are all of them.
 var differences = []difference{
 	{"the query is fed as it is sent on, where the client wrote it in another way", func(s sample, _ *body.Tree) bool { return strings.Contains(s.target, "?") },
-		[]variables.RuleVariable{variables.RequestURI, variables.RequestURIRaw, variables.RequestLine, variables.QueryString}, func(ours, theirs []Pair) bool {
-			return canonicalQuery(ours[0].Text) == canonicalQuery(theirs[0].Text)
+		[]variables.RuleVariable{variables.RequestURI, variables.RequestURIRaw, variables.RequestLine}, func(ours, theirs []Pair) bool {
+			return canonicalTarget(ours[0].Text) == canonicalTarget(theirs[0].Text)
+		}},
+	{"the query is fed as it is sent on, where the client wrote it in another way", func(s sample, _ *body.Tree) bool { return strings.Contains(s.target, "?") },
+		[]variables.RuleVariable{variables.QueryString}, func(ours, theirs []Pair) bool {
+			return canonicalTarget("?"+ours[0].Text) == canonicalTarget("?"+theirs[0].Text)
 		}},
 	{"text and bytes are one argument, and not read as if they were a form", is(body.Text, body.Opaque), argumentsOfBody, func(ours, _ []Pair) bool {
 		return slices.ContainsFunc(ours, func(p Pair) bool { return p.Key == "text" || p.Key == "bytes" })
@@ -54,7 +58,7 @@ var differences = []difference{
 	{"nothing is written to disk", is(body.Multipart), []variables.RuleVariable{variables.FilesTmpNames}, func(ours, _ []Pair) bool { return len(ours) == 0 }},
 	{"of files of one name, the engine keeps the last size", is(body.Multipart), []variables.RuleVariable{variables.FilesSizes}, func(ours, theirs []Pair) bool { return within(theirs, ours) }},
 	{"the lines of a part's header are written anew", is(body.Multipart), []variables.RuleVariable{variables.MultipartPartHeaders}, func(ours, theirs []Pair) bool {
-		return slices.EqualFunc(ours, withoutLength(theirs), func(a, b Pair) bool { return a.Key == b.Key && respelled(a.Text) == respelled(b.Text) })
+		return slices.Equal(respelled(ours), respelled(theirs))
 	}},
 	{"what was wrong with a body is said in our words", is(body.JSON), []variables.RuleVariable{variables.ReqbodyErrorMsg, variables.ReqbodyProcessorErrorMsg}, func(ours, theirs []Pair) bool {
 		return (ours[0].Text == "") == (theirs[0].Text == "")
@@ -109,32 +113,35 @@ func sameFolded(ours, theirs []Pair) bool {
 	return slices.Equal(lone(ours), lone(theirs))
 }
 
-func withoutLength(pairs []Pair) []Pair {
-	return slices.DeleteFunc(slices.Clone(pairs), func(p Pair) bool { return strings.HasPrefix(p.Text, "Content-Length:") })
-}
-
-// respelled takes off what a line of a part's header may be written with: blanks, quotes and case, the parameters of a
-// type, the order of parameters, an empty file name.
-func respelled(line string) string {
-	line = strings.ToLower(strings.NewReplacer(" ", "", "\t", "").Replace(line))
-	line = strings.ReplaceAll(strings.ReplaceAll(line, `;filename=""`, ""), `"`, "")
-	head, rest, _ := strings.Cut(line, ";")
-	if strings.HasPrefix(line, "content-type:") {
-		return head
+// respelled takes off what the lines of parts' headers may be written with: blanks, quotes and case, the parameters of a
+// type, the order of parameters, an empty file name, a length.
+func respelled(pairs []Pair) []Pair {
+	var lines []Pair
+	for _, p := range pairs {
+		line := strings.ToLower(strings.NewReplacer(" ", "", "\t", "").Replace(p.Text))
+		line = strings.ReplaceAll(strings.ReplaceAll(line, `;filename=""`, ""), `"`, "")
+		head, rest, _ := strings.Cut(line, ";")
+		parts := strings.Split(rest, ";")
+		slices.Sort(parts)
+		if strings.HasPrefix(head, "content-disposition:") {
+			head += strings.Join(parts, ";")
+		}
+		if !strings.HasPrefix(head, "content-length:") {
+			lines = append(lines, Pair{p.Key, head})
+		}
 	}
-	parts := strings.Split(rest, ";")
-	slices.Sort(parts)
-	return head + strings.Join(parts, ";")
+	return sorted(lines)
 }
 
-func canonicalQuery(text string) string {
-	at := strings.IndexByte(text, '?')
+// canonicalTarget is a target with its query in the form in which it is sent on; a protocol may follow it.
+func canonicalTarget(text string) string {
 	text, protocol, _ := strings.Cut(text, " HTTP")
-	pairs, refusal := canon.Query(text[at+1:], 1000)
+	path, query, _ := strings.Cut(text, "?")
+	pairs, refusal := canon.Query(query, 1000)
 	if refusal != nil {
 		return "refused " + text
 	}
-	return text[:at+1] + fmt.Sprint(pairs) + protocol
+	return path + fmt.Sprint(pairs) + protocol
 }
 
 // compare checks a sample: what the view says is what a transaction holds that was fed with it, and what the engine's own

@@ -107,19 +107,24 @@ var traits = [count]trait{
 	variables.StatusLine:            {Never, true, ""},
 }
 
-// initial is what a rule reads before the phase of a variable has come.
-var initial = func() (values [count][]Pair) {
-	for i, t := range traits {
-		if t.single {
-			values[i] = []Pair{{Text: t.initial}}
-		}
+// blank are the singles before anything is known.
+var blank = func() (single [count]Pair) {
+	for i := range traits {
+		single[i].Text = traits[i].initial
 	}
-	return values
+	return single
 }()
 
-// window marks the collections whose values lie in another's memory.
-var window = [count]bool{
-	variables.Args: true, variables.ArgsGet: true, variables.ArgsPath: true, variables.ArgsPost: true,
-	variables.ArgsNames: true, variables.ArgsGetNames: true, variables.ArgsPostNames: true,
-	variables.RequestXML: true,
+// initial is what a rule reads of a variable before its phase has come.
+func initial(variable variables.RuleVariable) []Pair {
+	if !traits[variable].single {
+		return nil
+	}
+	return []Pair{blank[variable]}
+}
+
+// windows are the collections whose values lie in another's memory.
+var windows = [...]variables.RuleVariable{
+	variables.Args, variables.ArgsGet, variables.ArgsPath, variables.ArgsPost,
+	variables.ArgsNames, variables.ArgsGetNames, variables.ArgsPostNames, variables.RequestXML,
 }

