@@ -8,19 +8,24 @@ type automaton struct {
 	classes [256]uint32 // column of each byte, folded; bytes that no literal holds share column 0
 	width   uint32      // of a row
 	table   []uint32
-	accept  uint32   // from here on states end a literal
-	start   uint32   // where reading begins
-	from    []uint32 // of each accepting state, where its clauses begin in ends; one more at the end
-	ends    []uint32 // clauses that the literals ending here belong to
+	accept  uint32 // from here on states end a literal
+	start   uint32 // where reading begins
+	ends    []ends
 }
 
-// accepting is the number of states that end a literal.
-func (a *automaton) accepting() int { return max(len(a.from)-1, 0) }
+// ends are the clauses that the literals ending in a state belong to.
+type ends struct {
+	plain, bare []uint32
+}
 
 // read runs over the text, notes each clause that is met, and says which byte sets the text holds a byte of.
 func (s *Sieve) read(text string, w *Work) marks {
 	var held marks
-	state, table, accept := s.start, s.table, s.accept
+	table, accept := s.table, s.accept
+	state := s.start
+	if state >= accept {
+		s.end(state, w)
+	}
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		m := &s.marks[c]
@@ -42,27 +47,59 @@ func (s *Sieve) read(text string, w *Work) marks {
 			s.end(state, w)
 		}
 	}
+	if state = table[state+s.classes[brink[0]]]; state >= accept {
+		s.end(state, w)
+	}
 	return held
+}
+
+// readBare runs over the text without its filler and notes the clauses over the bare text.
+func (s *Sieve) readBare(text string, w *Work) {
+	state := s.start
+	if state >= s.accept {
+		s.endBare(state, w)
+	}
+	for i := 0; i < len(text); {
+		if isFiller(text[i]) {
+			i++
+			continue
+		}
+		c, n := folded(text, i)
+		i += n
+		if state = s.table[state+s.classes[c]]; state >= s.accept {
+			s.endBare(state, w)
+		}
+	}
+	if state = s.table[state+s.classes[brink[0]]]; state >= s.accept {
+		s.endBare(state, w)
+	}
+}
+
+// endBare is end for the text without filler.
+func (s *Sieve) endBare(state uint32, w *Work) {
+	if e := (state - s.accept) / s.width; w.bareEnds[e] != w.scan {
+		w.bareEnds[e] = w.scan
+		s.meet(s.ends[e].bare, w)
+	}
 }
 
 // end notes the clauses of the literals that end in a state. Each state is asked once in a scan, so that a text which
 // repeats a literal costs no more than another.
 func (s *Sieve) end(state uint32, w *Work) {
-	n := (state - s.accept) / s.width
-	if w.ends[n] == w.scan {
+	e := (state - s.accept) / s.width
+	if w.plainEnds[e] == w.scan {
 		return
 	}
-	w.ends[n] = w.scan
-	for _, clause := range s.ends[s.from[n]:s.from[n+1]] {
-		s.meet(clause, w)
-	}
+	w.plainEnds[e] = w.scan
+	w.touched = append(w.touched, e)
+	s.meet(s.ends[e].plain, w)
 }
 
 // node is a state while the automaton is built.
 type node struct {
 	next map[byte]int32
 	fail int32
-	ends []uint32
+	ends ends
 }
 
 // compile builds the automaton of the clauses' literals.
@@ -70,7 +107,7 @@ func (a *automaton) compile(clauses [][]word) {
 	nodes := []node{{}}
 	for i, words := range clauses {
 		for _, w := range words {
-			nodes = insert(nodes, w.text, uint32(i))
+			nodes = insert(nodes, w, uint32(i))
 		}
 	}
 	a.columns(nodes)
@@ -79,8 +116,8 @@ func (a *automaton) compile(clauses [][]word) {
 }
 
 // insert adds a literal to the tree.
-func insert(nodes []node, text string, clause uint32) []node {
-	at := int32(0)
+func insert(nodes []node, w word, clause uint32) []node {
+	at, text := int32(0), w.text
 	for i := 0; i < len(text); i++ {
 		next, ok := nodes[at].next[text[i]]
 		if !ok {
@@ -93,11 +130,16 @@ func insert(nodes []node, text string, clause uint32) []node {
 		}
 		at = next
 	}
-	nodes[at].ends = append(nodes[at].ends, clause)
+	if w.bare {
+		nodes[at].ends.bare = append(nodes[at].ends.bare, clause)
+	} else {
+		nodes[at].ends.plain = append(nodes[at].ends.plain, clause)
+	}
 	return nodes
 }
 
-// columns gives each byte that a literal holds a column. Capitals share that of their small letters.
+// columns gives each byte that a literal holds a column. Capitals share that of their small letters, white space
+// that of the line feed (see Fold).
 func (a *automaton) columns(nodes []node) {
 	var used [256]bool
 	for _, n := range nodes {
@@ -114,6 +156,9 @@ func (a *automaton) columns(nodes []node) {
 	}
 	for c := 'A'; c <= 'Z'; c++ {
 		a.classes[c] = a.classes[c+'a'-'A']
+	}
+	for c := '\t'; c <= '\r'; c++ {
+		a.classes[c] = a.classes['\n']
 	}
 }
 
@@ -138,35 +183,45 @@ func link(nodes []node) []int32 {
 				}
 			}
 			nodes[child].fail = fail
-			nodes[child].ends = append(nodes[child].ends, nodes[fail].ends...)
-			slices.Sort(nodes[child].ends)
-			nodes[child].ends = slices.Compact(nodes[child].ends)
+			nodes[child].ends.plain = both(nodes[child].ends.plain, nodes[fail].ends.plain)
+			nodes[child].ends.bare = both(nodes[child].ends.bare, nodes[fail].ends.bare)
 			order = append(order, child)
 		}
 	}
 	return order
 }
 
+// both is the union of two lists of clauses.
+func both(a, b []uint32) []uint32 {
+	if len(b) == 0 {
+		return a
+	}
+	a = append(a, b...)
+	slices.Sort(a)
+	return slices.Compact(a)
+}
+
+// none says whether nothing ends.
+func (e ends) none() bool { return len(e.plain) == 0 && len(e.bare) == 0 }
+
 // fill writes the table: first the rows of states that end nothing, shallow ones first, then the others.
 func (a *automaton) fill(nodes []node, order []int32) {
 	place := make([]uint32, len(nodes))
 	row := uint32(0)
 	for _, at := range order {
-		if len(nodes[at].ends) == 0 {
+		if nodes[at].ends.none() {
 			place[at] = row
 			row += a.width
 		}
 	}
 	a.accept = row
 	for _, at := range order {
-		if len(nodes[at].ends) > 0 {
+		if !nodes[at].ends.none() {
 			place[at] = row
 			row += a.width
-			a.from = append(a.from, uint32(len(a.ends)))
-			a.ends = append(a.ends, nodes[at].ends...)
+			a.ends = append(a.ends, nodes[at].ends)
 		}
 	}
-	a.from = append(a.from, uint32(len(a.ends)))
 	a.table = make([]uint32, row)
 	for _, at := range order {
 		to := a.table[place[at] : place[at]+a.width]
@@ -178,5 +233,5 @@ func (a *automaton) fill(nodes []node, order []int32) {
 			to[a.classes[c]] = place[child]
 		}
 	}
-	a.start = place[0]
+	a.start = a.table[place[0]+a.classes[brink[0]]]
 }

@@ -1,7 +1,9 @@
 package literal
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -116,22 +118,54 @@ func (b *Builder) Build() *Sieve {
 	return s
 }
 
-// mark gives the byte sets their bits. There are as many as marks has bits; what is beyond is not asked, which is weaker.
+// mark gives the byte sets their bits, the first to that of filler. There are as many as marks has bits; what is beyond
+// is not asked, which is weaker.
 func (b *Builder) mark(s *Sieve) {
+	bit := make([]int, len(b.sets))
+	next := 1
+	for _, i := range b.mostWanted() {
+		bit[i] = next
+		next++
+	}
 	for i := range b.patterns {
 		p := &b.patterns[i]
 		p.marks = marks{}
 		for _, set := range p.sets {
-			if set < markBits {
-				p.marks[set/64] |= 1 << (set % 64)
+			if n := bit[set]; n > 0 && n < markBits {
+				p.marks[n/64] |= 1 << (n % 64)
 			}
 		}
 	}
-	for i, set := range b.sets[:min(len(b.sets), markBits)] {
-		for c := range 256 {
-			if set.Has(byte(c)) {
-				s.marks[c][i/64] |= 1 << (i % 64)
+	for c := range 256 {
+		if isFiller(byte(c)) {
+			s.marks[c][0] |= fillerMark
+		}
+		for i, set := range b.sets {
+			if n := bit[i]; n > 0 && n < markBits && set.Has(byte(c)) {
+				s.marks[c][n/64] |= 1 << (n % 64)
 			}
 		}
 	}
+}
+
+// mostWanted are the byte sets in the order in which they deserve a bit: those that keep most texts from most patterns,
+// where a pattern without clauses counts most.
+func (b *Builder) mostWanted() []int {
+	const place = 30 // length of an ordinary text
+	worth := make([]float64, len(b.sets))
+	for _, p := range b.patterns {
+		for k, set := range p.sets {
+			w := math.Pow(1-min(oddsOf(b.sets[set]), 1), place) // share of texts without such a byte
+			if p.clauses > 0 {
+				w /= 10
+			}
+			worth[set] += w / float64(k+1)
+		}
+	}
+	order := make([]int, len(b.sets))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(worth[y], worth[x]) })
+	return order
 }

@@ -28,7 +28,7 @@ func newClause(words []string) *clause {
 		if w == "" {
 			return nil
 		}
-		w = rarest(w)
+		w = rarest(w, enough/float64(len(words)))
 		cut[w] = true
 		shortest, most = min(shortest, len(w)), max(most, len(w))
 	}
@@ -55,8 +55,18 @@ func implied(word string, words map[string]bool, shortest int) bool {
 	return false
 }
 
-// rarest is the part of the word, of the greatest length kept, that ordinary text holds least often.
-func rarest(word string) string {
+// enough is the odds at which a clause is rare enough: what would follow in its literals is left out. In a kilobyte of
+// ordinary text such a clause is expected to be met once in ten thousand times.
+const enough = 3e-8
+
+// rarest is a part of the word that is long enough: its first bytes when they are rare enough, otherwise the rarest
+// part of the greatest length kept.
+func rarest(word string, enough float64) string {
+	for n := 4; n < min(len(word), longest); n++ {
+		if odds(word[:n]) <= enough {
+			return word[:n]
+		}
+	}
 	if len(word) <= longest {
 		return word
 	}

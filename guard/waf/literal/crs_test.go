@@ -13,7 +13,11 @@ import (
 
 // crsRule is one pattern of the Core Rule Set.
 type crsRule struct {
-	name     string // id, or id of the head and place in the chain
+	name     string // id; links of a chain have that of its head
+	level    string // paranoia level
+	targets  string
+	negated  bool
+	link     bool // stands behind the head of a chain
 	operator string
 	argument string
 	words    []string
@@ -33,8 +37,9 @@ func crs(t testing.TB) []crsRule {
 }
 
 var (
-	ruleLine = regexp.MustCompile(`(?m)^[ \t]*SecRule[ \t]+(?:"[^"]*"|\S+)[ \t]+"(!?)@(\w+) ((?:[^"\\]|\\.)*)"`)
-	ruleID   = regexp.MustCompile(`\bid:(\d+)`)
+	ruleLine  = regexp.MustCompile(`(?m)^[ \t]*SecRule[ \t]+("[^"]*"|\S+)[ \t]+"(!?)@(\w+) ((?:[^"\\]|\\.)*)"`)
+	ruleLevel = regexp.MustCompile(`paranoia-level/(\d)`)
+	ruleID    = regexp.MustCompile(`\bid:(\d+)`)
 )
 
 func readCRS() []crsRule {
@@ -43,16 +48,20 @@ func readCRS() []crsRule {
 	for _, name := range files {
 		data, _ := fs.ReadFile(coreruleset.FS, name)
 		text := strings.ReplaceAll(string(data), "\\\n", "")
-		id := ""
+		id, level := "", ""
 		for line := range strings.Lines(text) {
 			if m := ruleID.FindStringSubmatch(line); m != nil && !strings.HasPrefix(line, "#") {
-				id = m[1]
+				id, level = m[1], ""
+			}
+			if m := ruleLevel.FindStringSubmatch(line); m != nil {
+				level = m[1]
 			}
 			m := ruleLine.FindStringSubmatch(line)
 			if m == nil {
 				continue
 			}
-			r := crsRule{name: id, operator: m[2], argument: strings.ReplaceAll(m[3], `\"`, `"`)}
+			r := crsRule{name: id, level: level, targets: m[1], negated: m[2] != "", link: !ruleID.MatchString(line),
+				operator: m[3], argument: strings.ReplaceAll(m[4], `\"`, `"`)}
 			switch r.operator {
 			case "rx":
 				r.matches = matcher(r.argument)

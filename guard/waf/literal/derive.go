@@ -14,6 +14,9 @@ const (
 	maxClauses = 3    // clauses of a condition
 )
 
+// good is the odds at which a clause needs no better one.
+const good = 1e-6
+
 // A way is how much of an expression's freedom is traded for literals that may stand elsewhere in the text; each gives
 // sound clauses, and the rarest of all ways are kept.
 type way struct {
@@ -46,22 +49,49 @@ type fact struct {
 
 // derive makes the condition of a simplified tree.
 func derive(re *syntax.Regexp, bytes bool) Condition {
-	var c Condition
-	var clauses, bare []*clause
+	var plain, bare []*clause
 	for _, w := range []way{{}, {escapes: true}, {escapes: true, single: true}} {
-		clauses = append(clauses, deriver{w, bytes}.fact(re).clauses...)
+		plain = choose(append(plain, deriver{w, bytes}.fact(re, edge{true, true}).clauses...), maxClauses)
+		if len(plain) > 0 && plain[0].odds <= good {
+			break
+		}
+		if w.bare = true; allowsFiller(re) {
+			bare = choose(append(bare, deriver{w, bytes}.fact(re, edge{true, true}).clauses...), maxClauses)
+		}
 	}
-	for _, clause := range choose(clauses, maxClauses) {
-		c.Clauses = append(c.Clauses, clause.words)
-	}
-	_ = bare
+	c := pick(plain, bare)
 	c.Bytes = deriver{bytes: bytes}.needed(re)
 	c.Min = deriver{bytes: bytes}.least(re)
 	return c
 }
 
+// pick takes the rarest clauses of both kinds, one over the bare text only if it is clearly better: it may cost a second
+// pass.
+func pick(plain, bare []*clause) Condition {
+	const better = 3
+	var c Condition
+	for range maxClauses {
+		switch {
+		case len(bare) > 0 && (len(plain) == 0 || bare[0].odds*better < plain[0].odds):
+			c.Bare, bare = append(c.Bare, bare[0].words), bare[1:]
+		case len(plain) > 0:
+			bare = slices.DeleteFunc(bare, plain[0].atLeast)
+			c.Clauses, plain = append(c.Clauses, plain[0].words), plain[1:]
+		}
+	}
+	return c
+}
+
+// edge says at which edges of the whole expression a node stands: nothing of it is read before, or after, the node.
+// There a text anchor stands for the brink of the text, and a line anchor for that or a line feed.
+type edge struct{ first, last bool }
+
+// brink is a byte that a scan reads before and after the text. Any byte would do, since one more byte of that kind can
+// only report more; this one is in no UTF-8.
+const brink = "\xff"
+
 // fact derives what is known of a node.
-func (d deriver) fact(re *syntax.Regexp) fact {
+func (d deriver) fact(re *syntax.Regexp, at edge) fact {
 	switch re.Op {
 	case syntax.OpNoMatch:
 		return fact{exact: []string{}}
@@ -69,38 +99,65 @@ func (d deriver) fact(re *syntax.Regexp) fact {
 		return d.literal(re)
 	case syntax.OpCharClass:
 		return exactly(d.class(re.Rune))
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return anything()
 	case syntax.OpCapture:
-		return d.fact(re.Sub[0])
+		return d.fact(re.Sub[0], at)
 	case syntax.OpConcat:
+		return concat(d.parts(re.Sub, at))
+	case syntax.OpAlternate:
 		facts := make([]fact, 0, len(re.Sub))
 		for _, sub := range re.Sub {
-			facts = append(facts, d.fact(sub))
+			facts = append(facts, d.fact(sub, at))
 		}
-		return concat(facts)
-	case syntax.OpAlternate:
-		out := d.fact(re.Sub[0])
-		if len(re.Sub) > 1 {
-			facts := []fact{out}
-			for _, sub := range re.Sub[1:] {
-				facts = append(facts, d.fact(sub))
-			}
-			out = either(facts)
-		}
-		return out
+		return either(facts)
 	case syntax.OpQuest:
-		return d.optional(d.fact(re.Sub[0]), true)
+		return d.optional(d.fact(re.Sub[0], at), true)
 	case syntax.OpStar:
-		return d.optional(d.fact(re.Sub[0]), false)
+		return d.optional(d.fact(re.Sub[0], edge{}), false)
 	case syntax.OpPlus:
-		return repeated(d.fact(re.Sub[0]))
-	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText,
-		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+		return d.repeated(d.fact(re.Sub[0], edge{}))
+	case syntax.OpBeginLine, syntax.OpBeginText:
+		return anchor(at.first, re.Op == syntax.OpBeginLine)
+	case syntax.OpEndLine, syntax.OpEndText:
+		return anchor(at.last, re.Op == syntax.OpEndLine)
+	case syntax.OpEmptyMatch, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
 		return exactly([]string{""})
-	default: // OpRepeat, which a simplified tree doesn't have, and what later versions may add
+	default: // any character; OpRepeat, which a simplified tree doesn't have; what later versions may add
 		return anything()
 	}
+}
+
+// anchor is the fact of an anchor of lines or of the text.
+func anchor(atEdge, lines bool) fact {
+	switch {
+	case !atEdge:
+		return exactly([]string{""})
+	case lines:
+		return exactly([]string{"\n", brink})
+	default:
+		return exactly([]string{brink})
+	}
+}
+
+// parts are the facts of a sequence. Only what stands first, or behind what reads nothing and is no anchor, is at the
+// edge, so that no line feed is taken for two.
+func (d deriver) parts(subs []*syntax.Regexp, at edge) []fact {
+	facts := make([]fact, 0, len(subs))
+	first, last := 0, len(subs)-1
+	for first < last && readsNothing(subs[first]) {
+		first++
+	}
+	for last > first && readsNothing(subs[last]) {
+		last--
+	}
+	for i, sub := range subs {
+		facts = append(facts, d.fact(sub, edge{at.first && i == first, at.last && i == last}))
+	}
+	return facts
+}
+
+// readsNothing says whether the node is empty in every text, and no anchor.
+func readsNothing(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpEmptyMatch || re.Op == syntax.OpWordBoundary || re.Op == syntax.OpNoWordBoundary
 }
 
 // anything is the fact of a node of which nothing is known.
@@ -165,8 +222,11 @@ func (d deriver) optional(x fact, once bool) fact {
 		x.clauses = nil
 		return x
 	}
-	if x.exact != nil && len(x.exact) == 1 && x.exact[0] == "" && len(x.escape) == 0 {
-		return exactly([]string{""}) // what matches only the empty text does so as often as one likes
+	if slices.Contains(x.exact, "") { // the empty text adds nothing to x*
+		x = fact{exact: slices.DeleteFunc(slices.Clone(x.exact), empty), escape: x.escape}.stated()
+		if len(x.exact) == 0 && len(x.escape) == 0 {
+			return exactly([]string{""})
+		}
 	}
 	if d.escapes && len(x.clauses) > 0 && x.clauses[0].odds < 0.02 {
 		return fact{exact: []string{""}, escape: x.clauses[0].words}
@@ -174,10 +234,13 @@ func (d deriver) optional(x fact, once bool) fact {
 	return anything()
 }
 
+// empty says whether the word is.
+func empty(word string) bool { return word == "" }
+
 // repeated is the fact of x+: a text of x, then perhaps more.
-func repeated(x fact) fact {
-	if x.exact != nil && len(x.exact) == 1 && x.exact[0] == "" {
-		return x
+func (d deriver) repeated(x fact) fact {
+	if slices.Contains(x.exact, "") {
+		return d.optional(x, false)
 	}
 	return fact{head: x.begin(), tail: x.end(), escape: x.escape, clauses: x.clauses}
 }

@@ -11,9 +11,11 @@ const (
 	kelvin = "\u212a" // K, folds to k
 )
 
-// Fold writes ASCII letters small, the long s (U+017F) as s and the Kelvin sign (U+212A) as k, and leaves every other
-// byte as it is. Texts that differ only in a case that (?i) or an ASCII-insensitive word list ignores in ASCII letters
-// fold to the same text. It works on bytes: text that is no UTF-8 is folded too.
+// Fold writes ASCII letters small, the long s (U+017F) as s, the Kelvin sign (U+212A) as k, white space other than
+// the space itself (tab to carriage return) as a line feed, and leaves every other byte as it is. Texts that differ only in a case that (?i)
+// or an ASCII-insensitive word list ignores in ASCII letters fold to the same text; white space is folded because rules
+// ask for any of it, and six spellings of each literal would make the automaton much larger. It works on bytes:
+// text that is no UTF-8 is folded too.
 func Fold(text string) string {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
@@ -29,6 +31,8 @@ func folded(text string, i int) (byte, int) {
 	switch c := text[i]; {
 	case c >= 'A' && c <= 'Z':
 		return c + 'a' - 'A', 1
+	case c >= '\t' && c <= '\r':
+		return '\n', 1
 	case c == longS[0] && strings.HasPrefix(text[i:], longS):
 		return 's', len(longS)
 	case c == kelvin[0] && strings.HasPrefix(text[i:], kelvin):

@@ -21,8 +21,9 @@ package literal
 // Condition is what a text must hold for a pattern to match it: every clause, every byte set and the length. The zero
 // Condition promises nothing: its pattern is reported for each text.
 type Condition struct {
-	// Clauses: of each, at least one literal stands in the folded text (see Fold). Literals are folded, and mostly of two
-	// bytes or more; a literal of one byte stands beside longer ones where a branch of the pattern offers nothing better.
+	// Clauses: of each, at least one literal stands in the folded text (see Fold) with a byte 0xff put before and after it,
+	// so that "\xffget\xff" asks for a text that is just that. Literals are folded, and mostly of two bytes or more; a
+	// literal of one byte stands beside longer ones where a branch of the pattern offers nothing better.
 	Clauses [][]string
 	// Bare is like Clauses, but its literals stand in what is left of the folded text without the bytes of Filler.
 	Bare [][]string

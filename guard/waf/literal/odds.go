@@ -1,8 +1,11 @@
 package literal
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
-// ordinary is text as APIs carry it, from which the odds of a literal are estimated. It decides only which of several
+// ordinary is text as APIs carry it, a value a line, from which the odds of a literal are estimated. It decides only which of several
 // sound conditions is kept; what is missing here costs time and never soundness.
 const ordinary = `The quick answer is that we don't know yet, but the order (number 1042) will be sent on Monday, as promised.
 Please let me know if there is anything else I can do for you; it's been a pleasure to work with your team this year.
@@ -38,7 +41,7 @@ type pairs struct {
 // counted counts ordinary text, once.
 var counted = sync.OnceValue(func() *pairs {
 	p := &pairs{}
-	text := Fold(ordinary)
+	text := strings.ReplaceAll(Fold(ordinary), "\n", brink)
 	total := float64(len(text)) + 256*floor
 	var n [256]float64
 	for i := 0; i < len(text); i++ {
@@ -47,6 +50,7 @@ var counted = sync.OnceValue(func() *pairs {
 			p.after[text[i-1]][text[i]]++
 		}
 	}
+	n['\n'] += 2      // some values have several lines
 	const backing = 6 // how many counts the single share of a byte is worth
 	for a := range n {
 		p.single[a] = (n[a] + floor) / total
@@ -61,7 +65,7 @@ var counted = sync.OnceValue(func() *pairs {
 
 // odds is how likely a place of ordinary text begins with the folded word.
 func odds(word string) float64 {
-	if word == "" {
+	if word == "" || word == brink {
 		return 1
 	}
 	p := counted()

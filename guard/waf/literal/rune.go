@@ -81,7 +81,7 @@ func (d deriver) texts(runes []rune) []string {
 		default:
 			out = append(out, Fold(string(r)))
 		}
-		if n := len(out) - 1; d.bare && len(out[n]) == 1 && Filler.Has(out[n][0]) {
+		if n := len(out) - 1; d.bare && len(out[n]) == 1 && isFiller(out[n][0]) {
 			out[n] = ""
 		}
 	}

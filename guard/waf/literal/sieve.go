@@ -5,7 +5,10 @@ import "math/bits"
 // marks says of which byte sets a text holds a byte.
 type marks [2]uint64
 
-const markBits = 128
+const (
+	markBits   = 128
+	fillerMark = 1 // bit 0: the text holds filler
+)
 
 // has says whether all of o is in m.
 func (m marks) has(o marks) bool { return o[0]&^m[0]|o[1]&^m[1] == 0 }
@@ -52,24 +55,28 @@ func (s *Sieve) Size() int { return s.ids }
 
 // Work is the scratch space of one goroutine for one sieve.
 type Work struct {
-	scan   uint32   // number of the scan; what carries another number is of an earlier one
-	ends   []uint32 // of each accepting state, the scan that saw it last
-	seen   []uint32 // of each clause, the scan that met it last
-	met    []uint32 // of each pattern, how many clauses are met
-	metIn  []uint32 // and in which scan
-	full   []uint32 // patterns whose clauses are all met
-	result []uint64
+	scan      uint32   // number of the scan; what carries another number is of an earlier one
+	plainEnds []uint32 // of each accepting state, the scan that saw it last
+	bareEnds  []uint32 // the same for the text without filler
+	touched   []uint32 // accepting states that this scan saw
+	seen      []uint32 // of each clause, the scan that met it last
+	met       []uint32 // of each pattern, how many clauses are met
+	metIn     []uint32 // and in which scan
+	full      []uint32 // patterns whose clauses are all met
+	result    []uint64
 }
 
 // NewWork makes the scratch space that Scan needs.
 func (s *Sieve) NewWork() *Work {
 	return &Work{
-		ends:   make([]uint32, s.accepting()),
-		seen:   make([]uint32, len(s.wanted)),
-		met:    make([]uint32, len(s.patterns)),
-		metIn:  make([]uint32, len(s.patterns)),
-		full:   make([]uint32, 0, len(s.patterns)),
-		result: make([]uint64, (s.ids+63)/64),
+		plainEnds: make([]uint32, len(s.ends)),
+		bareEnds:  make([]uint32, len(s.ends)),
+		touched:   make([]uint32, 0, len(s.ends)),
+		seen:      make([]uint32, len(s.wanted)),
+		met:       make([]uint32, len(s.patterns)),
+		metIn:     make([]uint32, len(s.patterns)),
+		full:      make([]uint32, 0, len(s.patterns)),
+		result:    make([]uint64, (s.ids+63)/64),
 	}
 }
 
@@ -79,6 +86,7 @@ func (s *Sieve) NewWork() *Work {
 func (s *Sieve) Scan(text string, w *Work) []uint64 {
 	w.begin()
 	held := s.read(text, w)
+	s.bare(text, held, w)
 	for _, p := range s.always {
 		s.judge(p, len(text), held, w)
 	}
@@ -95,16 +103,28 @@ func (s *Sieve) Scan(text string, w *Work) []uint64 {
 	return w.result
 }
 
+// bare notes the clauses over the text without filler. A text that holds none has just been read.
+func (s *Sieve) bare(text string, held marks, w *Work) {
+	if held[0]&fillerMark != 0 {
+		s.readBare(text, w)
+		return
+	}
+	for _, e := range w.touched {
+		s.meet(s.ends[e].bare, w)
+	}
+}
+
 // begin makes the work forget the last scan.
 func (w *Work) begin() {
 	w.scan++
 	if w.scan == 0 { // numbers are used up: start anew
-		clear(w.ends)
+		clear(w.plainEnds)
+		clear(w.bareEnds)
 		clear(w.seen)
 		clear(w.metIn)
 		w.scan = 1
 	}
-	w.full = w.full[:0]
+	w.full, w.touched = w.full[:0], w.touched[:0]
 	clear(w.result)
 }
 
@@ -119,18 +139,20 @@ func (s *Sieve) judge(p uint32, length int, held marks, w *Work) {
 	}
 }
 
-// meet notes that a clause is met.
-func (s *Sieve) meet(clause uint32, w *Work) {
-	if w.seen[clause] == w.scan {
-		return
-	}
-	w.seen[clause] = w.scan
-	for _, p := range s.wanted[clause] {
-		if w.metIn[p] != w.scan {
-			w.metIn[p], w.met[p] = w.scan, 0
+// meet notes that clauses are met.
+func (s *Sieve) meet(clauses []uint32, w *Work) {
+	for _, clause := range clauses {
+		if w.seen[clause] == w.scan {
+			continue
 		}
-		if w.met[p]++; w.met[p] == s.patterns[p].need {
-			w.full = append(w.full, p)
+		w.seen[clause] = w.scan
+		for _, p := range s.wanted[clause] {
+			if w.metIn[p] != w.scan {
+				w.metIn[p], w.met[p] = w.scan, 0
+			}
+			if w.met[p]++; w.met[p] == s.patterns[p].need {
+				w.full = append(w.full, p)
+			}
 		}
 	}
 }
