@@ -105,6 +105,9 @@ func (c *check) setvar(d Directive, value string) {
 
 // macros refuses %{...} of variables that hold nothing.
 func (c *check) macros(d Directive, text string) {
+	if !strings.Contains(text, "%{") {
+		return
+	}
 	void := empty()
 	for _, m := range regexp.MustCompile(`%\{([A-Za-z_]+)[.}]`).FindAllStringSubmatch(text, -1) {
 		name := strings.ToUpper(m[1])

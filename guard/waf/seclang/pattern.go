@@ -13,7 +13,7 @@ var errOutside = errors.New("it must be the name of a file below the folder of t
 
 // expression judges an expression of @rx. The engine runs RE2: linear time, no looking around, no references back.
 func (c *check) expression(d Directive, o Operator) {
-	if rest := strings.TrimLeft(o.Args, " !"); !strings.Contains(d.Args, "@rx ") && strings.HasPrefix(rest, "@") {
+	if rest := strings.TrimLeft(o.Args, " !"); o.bare && strings.HasPrefix(rest, "@") {
 		name, _, _ := strings.Cut(rest[1:], " ")
 		if slices.Contains(tests(), name) || refusedTests()[name][0] != "" {
 			c.refuse(d, `"@`+name+` ..."`, "a sign stands before @%s, so the engine takes the whole for an expression", name)

@@ -26,6 +26,7 @@ type Operator struct {
 	Name string // without @, such as "rx"
 	Not  bool
 	Args string
+	bare bool // an expression without @rx before it
 }
 
 // Action is one action, such as t:lowercase.
@@ -100,9 +101,9 @@ func splitOperator(s string) Operator {
 			o.Name = o.Name[1:]
 		}
 	case strings.HasPrefix(s, "!"):
-		o.Name, o.Not, args = "rx", true, s[1:]
+		o.Name, o.Not, o.bare, args = "rx", true, true, s[1:]
 	default:
-		o.Name, args = "rx", s
+		o.Name, o.bare, args = "rx", true, s
 	}
 	o.Args = strings.TrimSpace(args)
 	return o
