@@ -1,6 +1,7 @@
 package literal
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -79,41 +80,34 @@ func rarest(word string, enough float64) string {
 	return best
 }
 
-// or is the clause that is met when one of the two is.
-func (c *clause) or(o *clause) *clause {
-	return newClause(append(slices.Clone(c.words), o.words...))
-}
-
-// atLeast says whether meeting c means that o is met too.
-func (c *clause) atLeast(o *clause) bool {
-	for _, w := range c.words {
-		if !slices.ContainsFunc(o.words, func(part string) bool { return strings.Contains(w, part) }) {
-			return false
-		}
-	}
-	return true
-}
-
 // kept is how many clauses a node of an expression keeps for its parent to choose from.
 const kept = 4
 
-// choose keeps the n rarest clauses, leaving out those that a rarer one already implies.
+// like says whether most of what ordinary text meets c with meets o too, so that to ask both hardly tells more.
+func (c *clause) like(o *clause) bool {
+	if len(c.words)*len(o.words) > 4096 {
+		return len(c.words) == len(o.words)
+	}
+	shared := 0.0
+	for _, w := range c.words {
+		if slices.ContainsFunc(o.words, func(v string) bool { return strings.Contains(w, v) || strings.Contains(v, w) }) {
+			shared += odds(w)
+		}
+	}
+	return shared > 0.7*c.odds
+}
+
+// choose keeps the n rarest clauses, leaving out those that are like a rarer one.
 func choose(list []*clause, n int) []*clause {
 	slices.SortStableFunc(list, func(a, b *clause) int {
-		if a.odds != b.odds {
-			if a.odds < b.odds {
-				return -1
-			}
-			return 1
-		}
-		return len(a.words) - len(b.words)
+		return cmp.Or(cmp.Compare(a.odds, b.odds), cmp.Compare(len(a.words), len(b.words)))
 	})
 	var out []*clause
 	for _, c := range list {
 		if len(out) == n {
 			break
 		}
-		if !slices.ContainsFunc(out, func(o *clause) bool { return len(o.words)*len(c.words) > 4096 || o.atLeast(c) }) {
+		if !slices.ContainsFunc(out, c.like) {
 			out = append(out, c)
 		}
 	}

@@ -23,8 +23,9 @@ type way struct {
 	// escapes: where x* or x? stands, assume that x is absent, or else that the text holds what x needs. It turns c'*a'*t
 	// into "the text holds cat, or a quote".
 	escapes bool
-	// single: also for x? where x is a short list of texts, which otherwise is spelled out.
-	single bool
+	// all: also for x? where x is a short list of texts, which otherwise is spelled out, and for branches of an
+	// alternation: j|&#0*106; is "j, or else the text holds &#".
+	all bool
 	// bare: literals stand in the text without its bytes of Filler.
 	bare bool
 }
@@ -50,7 +51,7 @@ type fact struct {
 // derive makes the condition of a simplified tree.
 func derive(re *syntax.Regexp, bytes bool) Condition {
 	var plain, bare []*clause
-	for _, w := range []way{{}, {escapes: true}, {escapes: true, single: true}} {
+	for _, w := range []way{{}, {escapes: true}, {escapes: true, all: true}} {
 		plain = choose(append(plain, deriver{w, bytes}.fact(re, edge{true, true}).clauses...), maxClauses)
 		if len(plain) > 0 && plain[0].odds <= good {
 			break
@@ -75,7 +76,7 @@ func pick(plain, bare []*clause) Condition {
 		case len(bare) > 0 && (len(plain) == 0 || bare[0].odds*better < plain[0].odds):
 			c.Bare, bare = append(c.Bare, bare[0].words), bare[1:]
 		case len(plain) > 0:
-			bare = slices.DeleteFunc(bare, plain[0].atLeast)
+			bare = slices.DeleteFunc(bare, func(b *clause) bool { return b.like(plain[0]) })
 			c.Clauses, plain = append(c.Clauses, plain[0].words), plain[1:]
 		}
 	}
@@ -108,7 +109,7 @@ func (d deriver) fact(re *syntax.Regexp, at edge) fact {
 		for _, sub := range re.Sub {
 			facts = append(facts, d.fact(sub, at))
 		}
-		return either(facts)
+		return d.either(facts)
 	case syntax.OpQuest:
 		return d.optional(d.fact(re.Sub[0], at), true)
 	case syntax.OpStar:
@@ -217,7 +218,7 @@ func (f fact) end() []string {
 
 // optional is the fact of x? (once) or x*.
 func (d deriver) optional(x fact, once bool) fact {
-	if once && x.exact != nil && !(d.single && d.escapes && len(x.exact) > 0) {
+	if once && x.exact != nil && !(d.all && d.escapes && len(x.exact) > 0) {
 		x.exact = unique(append(slices.Clone(x.exact), ""))
 		x.clauses = nil
 		return x
@@ -246,7 +247,12 @@ func (d deriver) repeated(x fact) fact {
 }
 
 // either is the fact of an alternation.
-func either(facts []fact) fact {
+func (d deriver) either(facts []fact) fact {
+	if d.all {
+		for i, f := range facts {
+			facts[i] = f.elsewhere()
+		}
+	}
 	var out fact
 	all, total := true, 0
 	for _, f := range facts {
@@ -272,6 +278,17 @@ func either(facts []fact) fact {
 	return out.stated()
 }
 
+// elsewhere trades what a branch is for what the text must hold somewhere, if that is rarer than the escapes.
+func (f fact) elsewhere() fact {
+	if len(f.clauses) == 0 || f.clauses[0].odds > 0.005 || f.exact != nil && len(f.escape) == 0 {
+		return f
+	}
+	if c := newClause(slices.Clone(f.escape)); f.exact != nil && c != nil && c.odds <= f.clauses[0].odds {
+		return f
+	}
+	return fact{exact: []string{}, escape: f.clauses[0].words, clauses: f.clauses}
+}
+
 // anyOf joins the clauses of branches: the rarest of each, then the second of each, and so on.
 func anyOf(facts []fact) []*clause {
 	var out []*clause
@@ -279,7 +296,7 @@ func anyOf(facts []fact) []*clause {
 		var words []string
 		more := false
 		for _, f := range facts {
-			if f.exact != nil && len(f.exact) == 0 {
+			if f.exact != nil && len(f.exact) == 0 && len(f.escape) == 0 {
 				continue // a branch that matches nothing needs nothing
 			}
 			if len(f.clauses) == 0 {
