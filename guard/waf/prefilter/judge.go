@@ -45,7 +45,10 @@ func (f *Filter) NewWork() *Work {
 // budget weighs what the engine would do against what is done here, in bytes times tests. What is asked of operators may be
 // a small part of what the engine would ask, so that a request that can't be shown harmless costs little more than the
 // engine alone.
-type budget struct{ engine, here int64 }
+type budget struct {
+	engine, here int64
+	hits         int // tests that matched, or were not asked because of an exception
+}
 
 const (
 	each64 = 64 // what a test costs beside the bytes of its value
@@ -94,13 +97,17 @@ func (p *plan) judge(v *view.View, w *Work) bool {
 // passes tells that no test of a scope makes its rule match on this value.
 func (p *plan) passes(c *scope, b base, key, text string, v *view.View, w *Work) bool {
 	w.budget.engine += int64(c.size) * int64(len(text)+each64)
+	if c.seen.has(text) {
+		return true
+	}
+	before := w.budget.hits
 	traits := identity.Of(text)
 	copy(w.raw, p.filter.sieve.Scan(text, w.sieve))
 	w.others = w.others[:0]
 	for i := range c.groups {
 		g := &c.groups[i]
 		ch := &p.filter.chains[g.chain]
-		if ch.known && traits&ch.needs&^identity.Case == 0 && !ch.multi {
+		if ch.known && traits&ch.needs&^identity.Case == 0 {
 			if !p.group(g, w.raw, text, traits, b, key, v, w) {
 				return false
 			}
@@ -111,6 +118,9 @@ func (p *plan) passes(c *scope, b base, key, text string, v *view.View, w *Work)
 				return false
 			}
 		}
+	}
+	if w.budget.hits == before {
+		c.seen.add(text)
 	}
 	return true
 }
@@ -167,13 +177,18 @@ func (p *plan) group(g *group, met []uint64, text string, traits identity.Traits
 // test asks the engine's operator about a value, and tells that the rule doesn't match by it.
 func (p *plan) test(h *head, text string, traits identity.Traits, b base, key string, v *view.View, w *Work) bool {
 	if p.spared(h, b, key) || w.asked[h.number] && w.chains[h.number] {
+		w.budget.hits++
 		return true
 	}
 	if !w.budget.spend(text) {
 		w.first = h.rule.ID
 		return false
 	}
-	if !p.hit(h.rule, h.part.chain, p.tx, text, traits, w) || p.fails(h, v, w) {
+	if !p.hit(h.rule, h.part.chain, p.tx, text, traits, w) {
+		return true
+	}
+	w.budget.hits++
+	if p.fails(h, v, w) {
 		return true
 	}
 	w.first = h.rule.ID

@@ -397,9 +397,9 @@ func (w *sweep) of(key string) *scope {
 
 // scope is what is asked of one value.
 type scope struct {
-	size   int      // how many tests
-	union  []uint64 // conditions of all
+	size   int // how many tests
 	groups []group
+	seen   *passed
 }
 
 // group are the tests behind the same transformations.
@@ -412,7 +412,7 @@ type group struct {
 
 // scope gathers the tests of the targets that take a key; nil when none does.
 func (f *Filter) scope(n *lens, takes func(*secrule.Target) bool) *scope {
-	c := &scope{union: make([]uint64, (f.sieve.Size()+63)/64)}
+	c := &scope{seen: newPassed()}
 	at := map[int]int{}
 	for _, k := range n.all {
 		if !takes(&k.target) {
@@ -422,13 +422,12 @@ func (f *Filter) scope(n *lens, takes func(*secrule.Target) bool) *scope {
 		if !ok {
 			i = len(c.groups)
 			at[k.head.part.chain] = i
-			c.groups = append(c.groups, group{chain: k.head.part.chain, mask: make([]uint64, len(c.union)), tests: map[int][]*head{}})
+			c.groups = append(c.groups, group{chain: k.head.part.chain, mask: make([]uint64, (f.sieve.Size()+63)/64), tests: map[int][]*head{}})
 		}
 		g := &c.groups[i]
 		c.size++
 		if id := k.head.part.sieve; id >= 0 {
 			g.mask[id/64] |= 1 << (id % 64)
-			c.union[id/64] |= 1 << (id % 64)
 			g.tests[id] = append(g.tests[id], k.head)
 		} else {
 			g.always = append(g.always, k.head)
