@@ -3,7 +3,10 @@
 // ours but kit, so that guards share words and nothing else.
 package gate
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Guard looks at a request before it reaches a server. Check is called at most once for an exchange, in the order of
 // pipeline/order.go, from one goroutine per exchange and from many exchanges at once. A panic is a denial.
@@ -27,3 +30,31 @@ type Settler interface {
 type BodyUser interface {
 	NeedsBody(op *Operation) bool
 }
+
+// AnswerReader is a guard that looks into the bodies of answers. It is asked only when its Check ran.
+type AnswerReader interface {
+	// ReadsAnswer decides at load, for each operation, whether answers may be looked into: their servers are then asked for
+	// no coding that can't be taken off.
+	ReadsAnswer(op *Operation) bool
+	// InspectAnswer begins to look into one answer whose head is known and has not left; nil lets its body pass unread.
+	InspectAnswer(x *Exchange, a *Answer) Inspection
+}
+
+// Inspection looks into the body of one answer, without its content coding. It belongs to one goroutine. A denial before the
+// head has left takes the answer's place; a later one breaks the answer off.
+type Inspection interface {
+	// Hold says how many bytes wait for Begin, and how long they do at most when the answer's length is unknown.
+	Hold() (bytes int, wait time.Duration)
+	// Begin judges the first bytes, before anything leaves. Whole says that they are all.
+	Begin(ctx context.Context, body []byte, whole bool) Verdict
+	// Next judges what follows, in order, each piece before it leaves. Last says that it is the last; it may be empty.
+	Next(ctx context.Context, body []byte, last bool) Verdict
+	// Unread judges an answer whose body can't be read from here on, such as one in an unknown coding.
+	Unread(why string) Verdict
+	// Noted gives, once, what was found and not denied.
+	Noted() []Would
+}
+
+// KindFound is the kind of an event about what was found, and not denied, in an answer that had begun to leave; Of names the
+// exchange.
+const KindFound = "found"

@@ -162,6 +162,9 @@ func (t *trip) outgoing() *http.Request {
 	}
 	u := &url.URL{Path: decoded(path), RawPath: path, RawQuery: canon.EncodeQuery(in.Query)}
 	out := &http.Request{Method: in.Method, URL: u, Host: hostPort(in), Header: t.fields(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	if t.looks() {
+		readableOnly(out.Header)
+	}
 	t.body(out)
 	return out
 }
@@ -296,6 +299,12 @@ func (t *trip) release(a *gate.Answer, response *http.Response) {
 		t.site.removeFields(a.Fields)
 		t.site.cors.mark(a.Fields, t.x.Request.Fields.Get("Origin"))
 	}
+	look, v := t.inspect(a, response)
+	if !v.Allowed() {
+		t.refuse(v)
+		return
+	}
+	defer look.close()
 	if v := t.review(t.r.Context(), a); !v.Allowed() {
 		t.refuse(v)
 		return
@@ -309,7 +318,10 @@ func (t *trip) release(a *gate.Answer, response *http.Response) {
 		return
 	}
 	t.head(a)
-	if response != nil {
+	switch {
+	case look != nil:
+		look.copy()
+	case response != nil:
 		t.copy(response)
 	}
 }

@@ -34,6 +34,7 @@ type stage struct {
 	review  gate.ResponseGuard // nil when it looks at requests only
 	settle  gate.Settler       // nil when it need not know the end
 	body    gate.BodyUser      // nil when it never reads bodies
+	answers gate.AnswerReader  // nil when it never reads the bodies of answers
 	dryRun  gate.Risk          // while accepted, a denial is recorded and the request goes on
 	off     gate.Risk          // while accepted, the guard is switched off
 	section string             // of the document that made it
@@ -97,6 +98,7 @@ func (s *stage) holds(guard any) {
 	s.review, _ = guard.(gate.ResponseGuard)
 	s.settle, _ = guard.(gate.Settler)
 	s.body, _ = guard.(gate.BodyUser)
+	s.answers, _ = guard.(gate.AnswerReader)
 	if s.check == nil && s.review == nil {
 		panic(fmt.Sprintf("pipeline: %s is neither a Guard nor a ResponseGuard", s.name))
 	}

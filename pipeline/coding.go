@@ -1,0 +1,170 @@
+package pipeline
+
+import (
+	"bufio"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// An answer that is looked into may be compressed: it is decoded as it passes, within bounds, and leaves as it came, so that
+// its length, its validators and its ranges stay the server's.
+
+// readable are the content codings that can be taken off (RFC 9110 section 8.4.1, RFC 7932, RFC 8878).
+var readable = []string{"gzip", "x-gzip", "deflate", "br", "zstd", "identity"}
+
+// swollen is how many bytes one byte of an answer may become once it has become more than loose. Text becomes ten or twenty.
+const (
+	swollen = 200
+	loose   = 1 << 20
+)
+
+// errSwollen tells that an answer becomes too large.
+var errSwollen = errors.New("one byte becomes more than 200")
+
+// readableOnly leaves of the codings that a client takes those that can be taken off. A part of an answer is asked for as it
+// is: nothing can be read from the middle of a compressed one.
+func readableOnly(fields http.Header) {
+	lists := fields["Accept-Encoding"]
+	if len(lists) == 0 {
+		return
+	}
+	if fields["Range"] != nil {
+		fields["Accept-Encoding"] = []string{"identity"}
+		return
+	}
+	var kept []string
+	for _, one := range strings.Split(strings.Join(lists, ","), ",") {
+		one = strings.TrimSpace(one)
+		name, _, _ := strings.Cut(one, ";")
+		if contains(readable, strings.ToLower(strings.TrimSpace(name))) {
+			kept = append(kept, one)
+		}
+	}
+	if len(kept) == 0 {
+		kept = []string{"identity"}
+	}
+	fields["Accept-Encoding"] = []string{strings.Join(kept, ", ")}
+}
+
+// codingOf is the one content coding of an answer, "" for none.
+func codingOf(fields http.Header) (string, error) {
+	coding := strings.ToLower(strings.Trim(strings.Join(fields["Content-Encoding"], ","), " \t"))
+	switch {
+	case coding == "identity":
+		return "", nil
+	case coding == "" || contains(readable, coding):
+		return coding, nil
+	}
+	return coding, fmt.Errorf("its content coding is %.40q", coding)
+}
+
+// unpacked reads a body without its coding.
+type unpacked struct {
+	plain io.Reader
+	raw   *kept
+	close func()
+	count int64 // of what came out
+}
+
+// decode begins to take a coding off. What is read of the body is kept in raw until it is taken.
+func decode(coding string, raw *kept) (*unpacked, error) {
+	d := &unpacked{raw: raw, close: func() {}}
+	in := bufio.NewReaderSize(raw, 4<<10)
+	var err error
+	switch coding {
+	case "gzip", "x-gzip":
+		d.plain, err = gzip.NewReader(in)
+	case "deflate":
+		d.plain, err = zlib.NewReader(in)
+	case "br":
+		d.plain = brotli.NewReader(in)
+	case "zstd":
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
+			d.plain, d.close = z, z.Close
+		}
+	}
+	return d, err
+}
+
+// Read gives what comes out. The end comes only where the body ends too: what stands behind the compressed data would pass
+// unread.
+func (d *unpacked) Read(p []byte) (int, error) {
+	n, err := d.plain.Read(p)
+	if d.count += int64(n); d.count > loose && d.count > swollen*d.raw.passed() {
+		return 0, errSwollen
+	}
+	if errors.Is(err, io.EOF) && !d.raw.ended() {
+		return n, errors.New("something stands behind its compressed data")
+	}
+	return n, err
+}
+
+// kept is a body that remembers what was read of it until it is sent on.
+type kept struct {
+	from io.Reader
+
+	mu    sync.Mutex
+	bytes []byte
+	total int64
+	err   error // that the body ended in
+}
+
+// Read reads on.
+func (k *kept) Read(p []byte) (int, error) {
+	n, err := k.from.Read(p)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.bytes = append(k.bytes, p[:n]...)
+	k.total += int64(n)
+	if err != nil {
+		k.err = err
+	}
+	return n, err
+}
+
+// take gives what has been read and not been taken.
+func (k *kept) take() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	b := k.bytes
+	k.bytes = nil
+	return b
+}
+
+func (k *kept) passed() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.total
+}
+
+// failed is why the body ended before its end; nil when it did not.
+func (k *kept) failed() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if errors.Is(k.err, io.EOF) {
+		return nil
+	}
+	return k.err
+}
+
+// ended tells that nothing is left of the body, and reads on to know it.
+func (k *kept) ended() bool {
+	k.mu.Lock()
+	err, before := k.err, k.total
+	k.mu.Unlock()
+	var one [1]byte
+	for err == nil && k.passed() == before {
+		_, err = k.Read(one[:])
+	}
+	return errors.Is(err, io.EOF) && k.passed() == before
+}
