@@ -122,6 +122,32 @@ func (p *Program) CPU() (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
+// Fine is the processor time used so far as CPU tells it, in nanoseconds instead of ticks, for runs of a fraction of a second:
+// what Linux's scheduler has counted for each thread that lives. A thread that has ended is not counted; neither Go nor nginx
+// ends threads while they serve.
+func (p *Program) Fine() (time.Duration, error) {
+	var sum int64
+	for _, pid := range p.family() {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil || len(files) == 0 {
+			return 0, fmt.Errorf("no thread of process %d has a schedstat", pid)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // the thread has just ended
+			}
+			count, _, _ := strings.Cut(string(text), " ")
+			n, err := strconv.ParseInt(count, 10, 64)
+			if err != nil {
+				return 0, errors.New("schedstat has another form")
+			}
+			sum += n
+		}
+	}
+	return time.Duration(sum), nil
+}
+
 // Memory is the largest resident size in MiB, of all processes together.
 func (p *Program) Memory() float64 { return p.status("VmHWM:") }
 
