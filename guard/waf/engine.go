@@ -22,8 +22,8 @@ type transaction interface {
 	RemoveRuleTargetByID(id int, variable variables.RuleVariable, key string, keyRx *regexp.Regexp)
 }
 
-// ask lets the engine judge. The caller closes the transaction, which is nil when the engine can't judge.
-func (g *Guard) ask(s *ruleSet, x *gate.Exchange, v *view.View) (transaction, gate.Verdict) {
+// ask lets the engine judge, without the rules that are shown not to match. The caller closes the transaction, which is nil when the engine can't judge.
+func (g *Guard) ask(s *ruleSet, x *gate.Exchange, v *view.View, remove []int) (transaction, gate.Verdict) {
 	tx, ok := s.engine.NewTransactionWithID(x.ID).(transaction)
 	if !ok {
 		return nil, gate.Deny(gate.Internal, ReasonEngine, "this version of the engine is not the one that is known")
@@ -34,6 +34,9 @@ func (g *Guard) ask(s *ruleSet, x *gate.Exchange, v *view.View) (transaction, ga
 	}
 	g.settle(tx, x.Request.Method, media)
 	g.except(tx, x.Operation)
+	for _, id := range remove {
+		tx.RemoveRuleByID(id)
+	}
 	it, err := judge(tx, v)
 	if err != nil {
 		_ = tx.Close()

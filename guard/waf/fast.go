@@ -34,43 +34,45 @@ func (s scope) Except(rule int, variable variables.RuleVariable, key string) boo
 }
 
 // level gives the prefilter for an operation, made when it is first asked for. It is nil when nothing can be derived from
-// the rules: then the engine judges all.
+// the rules: then the engine judges all. Guards of the same settings share one.
 func (g *Guard) level(s *ruleSet, op *gate.Operation) *prefilter.Level {
 	if s.filter == nil {
 		return nil
 	}
 	var sc scope
-	key := ""
 	for _, e := range g.cfg.Except {
 		if e.holds(op) {
 			sc = append(sc, e)
-			key = op.Key
 		}
 	}
-	if found, ok := g.levels.Load(key); ok {
+	levels, key := &g.levels, any(op.Key)
+	if len(sc) == 0 {
+		levels, key = &s.levels, [2]int{g.cfg.Paranoia, g.cfg.Threshold}
+	}
+	if found, ok := levels.Load(key); ok {
 		return found.(*prefilter.Level)
 	}
-	level, err := s.filter.NewLevel(sc, g.neutral(s))
+	level, err := s.filter.NewLevel(sc, g.neutral(s, op))
 	if err != nil {
 		level = nil
 	}
-	found, _ := g.levels.LoadOrStore(key, level)
+	found, _ := levels.LoadOrStore(key, level)
 	return found.(*prefilter.Level)
 }
 
-// neutral is what the rules say of a request that nobody could mind.
-func (g *Guard) neutral(s *ruleSet) prefilter.Outcome {
+// neutral is what the rules say of a request that nobody could mind, under the exceptions of an operation.
+func (g *Guard) neutral(s *ruleSet, op *gate.Operation) prefilter.Outcome {
 	x := &gate.Exchange{
 		ID: "neutral",
 		Request: &canon.Request{
 			Method: "GET", Scheme: "https", Host: "api.example", Path: "/", Segments: []string{""}, Major: 1,
 			Fields: map[string][]string{"Accept": {"*/*"}, "User-Agent": {"neutral"}},
 		},
-		Operation: &gate.Operation{Key: "neutral"},
+		Operation: op,
 	}
 	var v view.View
 	v.Fill(x, nil)
-	tx, verdict := g.ask(s, x, &v)
+	tx, verdict := g.ask(s, x, &v, nil)
 	if tx == nil {
 		return prefilter.Outcome{Denied: true}
 	}

@@ -46,7 +46,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	if err != nil || set.filter == nil {
 		t.Fatal(err, set.why)
 	}
-	if _, err := set.filter.NewLevel(scope(nil), g.neutral(set)); err != nil {
+	if _, err := set.filter.NewLevel(scope(nil), g.neutral(set, x().Operation)); err != nil {
 		t.Fatal(err)
 	}
 	e := x()
@@ -55,7 +55,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	r.view.Fill(e, tree)
 	_, shown = g.level(set, e.Operation).Judge(&r.view, r.work)
 	if !shown {
-		tx, _ := g.ask(set, e, &r.view)
+		tx, _ := g.ask(set, e, &r.view, nil)
 		return false, fmt.Sprint(g.level(set, e.Operation).Learn(&r.view, r.work, outcomeOf(tx)), " ", r.work.First())
 	}
 	return shown, ""

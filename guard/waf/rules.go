@@ -48,6 +48,7 @@ type ruleSet struct {
 	engine coraza.WAF
 	filter *prefilter.Filter // nil when the engine is not understood
 	why    error             // why it is not
+	levels sync.Map          // paranoia and threshold -> *prefilter.Level without exceptions
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.

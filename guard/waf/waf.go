@@ -16,6 +16,7 @@ import (
 	"github.com/corazawaf/coraza/v3/types"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
@@ -53,7 +54,7 @@ type Exception struct {
 type Guard struct {
 	cfg    Config
 	rules  *Rules
-	levels sync.Map // key of an operation that has exceptions of its own, else "" -> *prefilter.Level
+	levels sync.Map // key of an operation that has exceptions -> *prefilter.Level
 }
 
 // New checks the section.
@@ -132,7 +133,11 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 			return gate.Allow()
 		}
 	}
-	tx, verdict := g.ask(set, x, &r.view)
+	var rest prefilter.Narrowing
+	if level != nil {
+		rest = level.Narrow(&r.view, r.work)
+	}
+	tx, verdict := g.ask(set, x, &r.view, rest.Remove)
 	if tx == nil {
 		return verdict
 	}

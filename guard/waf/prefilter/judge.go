@@ -61,14 +61,19 @@ func (b *budget) spend(text string) bool {
 	return b.here <= free+b.engine/part16
 }
 
-// judge tells whether no head of the plan can match.
-func (p *plan) judge(v *view.View, w *Work) bool {
-	if v.TooMany() {
-		return false
-	}
+// begin makes the work ready for a request.
+func (w *Work) begin(p *plan) {
 	w.budget = budget{}
 	w.asked = append(w.asked[:0], make([]bool, p.heads)...)
 	w.chains = append(w.chains[:0], make([]bool, p.heads)...)
+}
+
+// judge tells whether no head of the plan can match.
+func (p *plan) judge(v Values, w *Work) bool {
+	if v.TooMany() {
+		return false
+	}
+	w.begin(p)
 	for _, h := range p.whole {
 		if p.matches(h, v, w) {
 			w.first = h.rule.ID
@@ -95,7 +100,7 @@ func (p *plan) judge(v *view.View, w *Work) bool {
 }
 
 // passes tells that no test of a scope makes its rule match on this value.
-func (p *plan) passes(c *scope, b base, key, text string, v *view.View, w *Work) bool {
+func (p *plan) passes(c *scope, b base, key, text string, v Values, w *Work) bool {
 	w.budget.engine += int64(c.size) * int64(len(text)+each64)
 	if c.seen.has(text) {
 		return true
@@ -156,16 +161,21 @@ func (f *Filter) meets(form, text string, w *Work) []uint64 {
 }
 
 // group asks the tests of a group whose conditions are met.
-func (p *plan) group(g *group, met []uint64, text string, traits identity.Traits, b base, key string, v *view.View, w *Work) bool {
+func (p *plan) group(g *group, met []uint64, text string, traits identity.Traits, b base, key string, v Values, w *Work) bool {
+	return g.each(met, func(h *head) bool { return p.test(h, text, traits, b, key, v, w) })
+}
+
+// each visits the tests whose conditions are met, until one makes it stop.
+func (g *group) each(met []uint64, visit func(*head) (more bool)) bool {
 	for _, h := range g.always {
-		if !p.test(h, text, traits, b, key, v, w) {
+		if !visit(h) {
 			return false
 		}
 	}
 	for i, mask := range g.mask {
 		for rest := mask & met[i]; rest != 0; rest &= rest - 1 {
 			for _, h := range g.tests[i*64+bits.TrailingZeros64(rest)] {
-				if !p.test(h, text, traits, b, key, v, w) {
+				if !visit(h) {
 					return false
 				}
 			}
@@ -175,7 +185,7 @@ func (p *plan) group(g *group, met []uint64, text string, traits identity.Traits
 }
 
 // test asks the engine's operator about a value, and tells that the rule doesn't match by it.
-func (p *plan) test(h *head, text string, traits identity.Traits, b base, key string, v *view.View, w *Work) bool {
+func (p *plan) test(h *head, text string, traits identity.Traits, b base, key string, v Values, w *Work) bool {
 	if p.spared(h, b, key) || w.asked[h.number] && w.chains[h.number] {
 		w.budget.hits++
 		return true
@@ -225,7 +235,7 @@ func (f *Filter) seen(r *secrule.Rule, text string, w *Work) string {
 }
 
 // matches asks a rule as a whole.
-func (p *plan) matches(h *head, v *view.View, w *Work) bool {
+func (p *plan) matches(h *head, v Values, w *Work) bool {
 	if h.asked {
 		matches, known := p.ask(h.rule, h.order, v, w)
 		if known && !matches {
@@ -236,7 +246,7 @@ func (p *plan) matches(h *head, v *view.View, w *Work) bool {
 }
 
 // fails tells that the chain of a rule fails at a link, before anything was remembered, though its first test matches.
-func (p *plan) fails(h *head, v *view.View, w *Work) bool {
+func (p *plan) fails(h *head, v Values, w *Work) bool {
 	if w.asked[h.number] {
 		return w.chains[h.number]
 	}
@@ -245,7 +255,7 @@ func (p *plan) fails(h *head, v *view.View, w *Work) bool {
 	return w.chains[h.number]
 }
 
-func (p *plan) chainFails(h *head, v *view.View, w *Work) bool {
+func (p *plan) chainFails(h *head, v Values, w *Work) bool {
 	if h.rule.SideEffects() && h.asked { // of a rule that is not asked, all requests of the class have them in common
 		return false
 	}
@@ -263,7 +273,7 @@ func (p *plan) chainFails(h *head, v *view.View, w *Work) bool {
 
 // ask gives the answer of one test, a rule's first or a link's, to all values that it reads. Without a view it is known
 // only if no value of the request is read.
-func (p *plan) ask(r *secrule.Rule, order int, v *view.View, w *Work) (matches, known bool) {
+func (p *plan) ask(r *secrule.Rule, order int, v Values, w *Work) (matches, known bool) {
 	k := p.filter.parts[r]
 	if r.Test == nil {
 		return true, true

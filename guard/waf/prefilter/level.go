@@ -11,7 +11,6 @@ import (
 	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
-	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 )
 
 // Outcome is what the engine said of a request.
@@ -28,6 +27,7 @@ type Level struct {
 	scope   Scope
 	inputs  []input
 	common  map[*secrule.Rule]bool // rules whose first test is an input: all requests of a class have its outcome in common
+	narrow  *plan
 	mu      sync.RWMutex
 	plans   map[string]*plan
 	classes classes
@@ -71,6 +71,7 @@ func (f *Filter) NewLevel(scope Scope, neutral Outcome) (*Level, error) {
 		}
 		l.common[r] = true
 	}
+	l.narrow = l.newNarrow(reached)
 	return l, nil
 }
 
@@ -114,7 +115,7 @@ func onlyGroups(r *secrule.Rule) bool {
 }
 
 // key writes down what a request's class has in common.
-func (l *Level) key(v *view.View, w *Work) []byte {
+func (l *Level) key(v Values, w *Work) []byte {
 	w.key = w.key[:0]
 	var found []string
 	for _, in := range l.inputs {
@@ -155,7 +156,7 @@ func (f *Filter) groups(r *secrule.Rule, text string, w *Work) (string, bool) {
 
 // Judge gives the outcome of the engine for a request, if it can be shown without asking. Work is the caller's, for one
 // request at a time.
-func (l *Level) Judge(v *view.View, w *Work) (o Outcome, shown bool) {
+func (l *Level) Judge(v Values, w *Work) (o Outcome, shown bool) {
 	c := l.classes.get(l.key(v, w))
 	if c == nil {
 		w.class = nil
@@ -170,7 +171,7 @@ func (l *Level) Judge(v *view.View, w *Work) (o Outcome, shown bool) {
 
 // Learn takes the outcome that the engine had for a request which Judge did not know. It is the outcome of the request's
 // class from now on, if the request itself can be explained by it.
-func (l *Level) Learn(v *view.View, w *Work, o Outcome) error {
+func (l *Level) Learn(v Values, w *Work, o Outcome) error {
 	if w.class != nil {
 		return nil
 	}

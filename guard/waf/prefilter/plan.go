@@ -297,7 +297,8 @@ func newSweeper(f *Filter) *sweeper { return &sweeper{filter: f, found: map[base
 
 // lens is what looks at one variable, before it is known which of its keys a target takes.
 type lens struct {
-	all []looker
+	all  []looker
+	room int // how many texts are remembered that met no test
 }
 
 type looker struct {
@@ -312,7 +313,10 @@ func (s *sweeper) add(h *head, t secrule.Target) {
 		}
 		n := s.found[b]
 		if n == nil {
-			n = &lens{}
+			n = &lens{room: fewPassed}
+			if b.variable == variables.ArgsGet || b.variable == variables.ArgsPost {
+				n.room = manyPassed
+			}
 			s.found[b] = n
 			s.order = append(s.order, b)
 		}
@@ -412,8 +416,7 @@ type group struct {
 
 // scope gathers the tests of the targets that take a key; nil when none does.
 func (f *Filter) scope(n *lens, takes func(*secrule.Target) bool) *scope {
-	c := &scope{seen: newPassed()}
-	at := map[int]int{}
+	c, at := &scope{}, map[int]int{}
 	for _, k := range n.all {
 		if !takes(&k.target) {
 			continue
@@ -436,5 +439,6 @@ func (f *Filter) scope(n *lens, takes func(*secrule.Target) bool) *scope {
 	if c.size == 0 {
 		return nil
 	}
+	c.seen = newPassed(n.room)
 	return c
 }

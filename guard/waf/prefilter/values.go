@@ -11,6 +11,13 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 )
 
+// Values are what the rules read of a request; a view.View is that.
+type Values interface {
+	Of(variables.RuleVariable) []view.Pair   // what rules of phase 2 read
+	Head(variables.RuleVariable) []view.Pair // what rules of phase 1 read
+	TooMany() bool                           // the request holds more than the engine takes
+}
+
 // base is where the values of a variable come from: a variable of the view, its values or its keys.
 type base struct {
 	variable variables.RuleVariable
@@ -85,7 +92,7 @@ func (nothing) Off(int) bool                                    { return false }
 func (nothing) Except(int, variables.RuleVariable, string) bool { return false }
 
 // each visits the values that a target of a rule reads in a phase, until one makes it stop.
-func each(v *view.View, phase int, t *secrule.Target, rule int, s Scope, visit func(text string) (more bool)) bool {
+func each(v Values, phase int, t *secrule.Target, rule int, s Scope, visit func(text string) (more bool)) bool {
 	values := v.Of
 	if phase == 1 {
 		values = v.Head
@@ -99,7 +106,7 @@ func each(v *view.View, phase int, t *secrule.Target, rule int, s Scope, visit f
 }
 
 // count is the number of those values, as the engine writes it.
-func count(v *view.View, phase int, t *secrule.Target, rule int, s Scope) string {
+func count(v Values, phase int, t *secrule.Target, rule int, s Scope) string {
 	n := 0
 	each(v, phase, t, rule, s, func(string) bool { n++; return true })
 	return strconv.Itoa(n)
