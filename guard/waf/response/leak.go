@@ -63,7 +63,7 @@ func shapes() []shape {
 		anyCase(Connection, `(?i)(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?|sqlserver|clickhouse|ldaps?|smtps?|ftps?)://[^\s/:@"'<>\\{}$*]{0,64}:[^\s/@"'<>\\{}$*]{3,100}@[a-z0-9.\[-]`,
 			"postgres://", "postgresql://", "mysql://", "mariadb://", "mongodb://", "mongodb+srv://", "redis://", "rediss://", "amqp://", "amqps://", "sqlserver://", "clickhouse://", "ldap://", "ldaps://", "smtp://", "smtps://", "ftp://", "ftps://"),
 		form(StackTrace, `Traceback \(most recent call last\):(?:\s|\\n){0,8}File \\?"`, "Traceback (most recent call last)"),
-		form(StackTrace, `(?:`+line+`\s{2,8}|&nbsp;)at [^\s()<>"]{1,160}(?: [^\s()<>"]{1,80}){0,3} \(?(?:file://|node:|[A-Za-z]:\\|/)[^\s()"<>]{1,160}:\d{1,6}:\d{1,6}`, frames...),
+		form(StackTrace, `(?:`+line+`\s{2,8}|&nbsp;)at [^\s()"]{1,160}(?: [^\s()"]{1,80}){0,3} \(?(?:file://|node:|[A-Za-z]:\\|/)[^\s()"<>]{1,160}:\d{1,6}:\d{1,6}`, frames...),
 		form(StackTrace, `(?:`+line+`\s{2,8}|&nbsp;)at (?:file://|node:|[A-Za-z]:\\|/)[^\s()"<>]{1,160}:\d{1,6}:\d{1,6}`, frames...),
 		form(StackTrace, line+`(?:\s|\\t){1,8}at [\w$.<>/]{3,160}\((?:[\w$-]{1,80}\.(?:java|kt|scala|groovy|clj):\d{1,6}|Native Method|Unknown Source)\)`, append(frames, "\nat ")...),
 		form(StackTrace, line+`\s{1,8}at [^()\r\n"]{3,200}\([^()\r\n]{0,160}\) in [^\r\n"]{2,200}:line \d{1,6}`, frames...),
