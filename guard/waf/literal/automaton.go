@@ -1,6 +1,9 @@
 package literal
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // automaton looks for all literals at once: Aho and Corasick's, with each step spelled out in a table. A state is the
 // place in the table where its row begins. Rows that end a literal come last, so that one comparison tells them.
@@ -18,29 +21,21 @@ type ends struct {
 	plain, bare []uint32
 }
 
-// read runs over the text, notes each clause that is met, and says which byte sets the text holds a byte of.
-func (s *Sieve) read(text string, w *Work) marks {
-	var held marks
+// read runs over the text, notes each clause that is met, and says which bytes the text holds.
+func (s *Sieve) read(text string, w *Work) ByteSet {
+	var held ByteSet
 	table, accept := s.table, s.accept
 	state := s.start
-	if state >= accept {
-		s.end(state, w)
-	}
 	for i := 0; i < len(text); i++ {
 		c := text[i]
-		m := &s.marks[c]
-		held[0] |= m[0]
-		held[1] |= m[1]
+		held[c>>6] |= 1 << (c & 63)
 		class := s.classes[c]
 		if c >= longS[0] {
 			f, n := folded(text, i)
-			for ; n > 1; n-- {
-				i++
-				m := &s.marks[text[i]]
-				held[0] |= m[0]
-				held[1] |= m[1]
+			if class = s.classes[f]; n > 1 { // the other bytes of the rune are in no set of ours but that of all such bytes
+				held = held.union(Of(text[i : i+n]))
+				i += n - 1
 			}
-			class = s.classes[f]
 		}
 		state = table[state+class]
 		if state >= accept {
@@ -56,9 +51,6 @@ func (s *Sieve) read(text string, w *Work) marks {
 // readBare runs over the text without its filler and notes the clauses over the bare text.
 func (s *Sieve) readBare(text string, w *Work) {
 	state := s.start
-	if state >= s.accept {
-		s.endBare(state, w)
-	}
 	for i := 0; i < len(text); {
 		if isFiller(text[i]) {
 			i++
@@ -138,22 +130,28 @@ func insert(nodes []node, w word, clause uint32) []node {
 	return nodes
 }
 
-// columns gives each byte that a literal holds a column. Capitals share that of their small letters, white space
-// that of the line feed (see Fold).
+// columns gives each byte that a literal holds a column. Capitals share that of their small letters, white space that of
+// the line feed (see Fold). The most common bytes stand together, so that a row has most of its traffic in one line of the
+// processor's cache.
 func (a *automaton) columns(nodes []node) {
-	var used [256]bool
+	var used []byte
+	var is [256]bool
 	for _, n := range nodes {
 		for c := range n.next {
-			used[c] = true
+			if !is[c] {
+				is[c] = true
+				used = append(used, c)
+			}
 		}
 	}
-	a.width = 1
-	for c, ok := range used {
-		if ok {
-			a.classes[c] = a.width
-			a.width++
-		}
+	slices.SortFunc(used, func(x, y byte) int {
+		return cmp.Or(cmp.Compare(odds(string([]byte{y})), odds(string([]byte{x}))), cmp.Compare(x, y))
+	})
+	for i, c := range used {
+		a.classes[c] = uint32(i + 1)
 	}
+	const line = 16 // columns in a line of cache
+	a.width = (uint32(len(used)) + 1 + line - 1) / line * line
 	for c := 'A'; c <= 'Z'; c++ {
 		a.classes[c] = a.classes[c+'a'-'A']
 	}

@@ -1,31 +1,19 @@
 package literal
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
 
 // Builder collects conditions for a Sieve. The zero Builder is ready.
 type Builder struct {
-	ids      []int             // of each id, its pattern
-	patterns []pattern         // conditions that differ
+	ids      int
+	patterns []judged          // conditions that differ
 	known    map[string]int    // patterns by their spelling
 	clauses  map[string]uint32 // clauses by their spelling
 	words    [][]word          // of each clause, its literals
 	wanted   [][]uint32        // of each clause, the patterns that need it
-	sets     []ByteSet         // byte sets that differ, the most wanted first once built
-}
-
-// pattern is a condition as the sieve judges it.
-type pattern struct {
-	clauses int   // how many must be met
-	sets    []int // byte sets, as indices of Builder.sets
-	marks   marks // the same as bits
-	min     int   // least length
-	ids     []int // who has this condition
 }
 
 // word is a literal and whether it is looked for in the text without its filler.
@@ -40,7 +28,8 @@ func (b *Builder) Add(c Condition) (id int) {
 	if b.known == nil {
 		b.known, b.clauses = map[string]int{}, map[string]uint32{}
 	}
-	id = len(b.ids)
+	id = b.ids
+	b.ids++
 	spelled := fmt.Sprintf("%q %q %x %d", c.Clauses, c.Bare, c.Bytes, c.Min)
 	p, ok := b.known[spelled]
 	if !ok {
@@ -48,14 +37,12 @@ func (b *Builder) Add(c Condition) (id int) {
 		b.known[spelled] = p
 		b.patterns = append(b.patterns, b.compile(c, uint32(p)))
 	}
-	b.ids = append(b.ids, p)
 	b.patterns[p].ids = append(b.patterns[p].ids, id)
 	return id
 }
 
 // compile makes a pattern of a condition.
-func (b *Builder) compile(c Condition, p uint32) pattern {
-	out := pattern{min: c.Min}
+func (b *Builder) compile(c Condition, p uint32) judged {
 	needed := map[uint32]bool{}
 	for _, clause := range c.Clauses {
 		b.need(needed, clause, false)
@@ -66,24 +53,21 @@ func (b *Builder) compile(c Condition, p uint32) pattern {
 	for n := range needed {
 		b.wanted[n] = append(b.wanted[n], p)
 	}
-	out.clauses = len(needed)
-	for _, set := range c.Bytes {
-		i := slices.Index(b.sets, set)
-		if i < 0 {
-			i = len(b.sets)
-			b.sets = append(b.sets, set)
-		}
-		if !slices.Contains(out.sets, i) {
-			out.sets = append(out.sets, i)
-		}
-	}
-	return out
+	return judged{need: uint32(len(needed)), min: c.Min, sets: slices.Clone(c.Bytes)}
 }
 
-// need notes that a pattern needs a clause. A clause that holds an empty literal is always met; one without literals is
-// taken for no clause, for a mistake must not hide a pattern.
+// need notes that a pattern needs a clause. A clause that holds an empty literal or the brink of the text is always met;
+// one without literals is taken for no clause, for a mistake must not hide a pattern.
 func (b *Builder) need(needed map[uint32]bool, clause []string, bare bool) {
-	if len(clause) == 0 || slices.Contains(clause, "") {
+	words := make([]word, 0, len(clause))
+	for _, text := range clause {
+		text = settle(Fold(text))
+		if text == "" || text == brink {
+			return
+		}
+		words = append(words, word{text, bare})
+	}
+	if len(words) == 0 {
 		return
 	}
 	spelled := fmt.Sprint(bare) + "\x00" + strings.Join(clause, "\x00")
@@ -91,10 +75,6 @@ func (b *Builder) need(needed map[uint32]bool, clause []string, bare bool) {
 	if !ok {
 		n = uint32(len(b.words))
 		b.clauses[spelled] = n
-		var words []word
-		for _, text := range clause {
-			words = append(words, word{settle(Fold(text)), bare})
-		}
 		b.words, b.wanted = append(b.words, words), append(b.wanted, nil)
 	}
 	needed[n] = true
@@ -102,70 +82,38 @@ func (b *Builder) need(needed map[uint32]bool, clause []string, bare bool) {
 
 // Build makes the sieve of what was added so far.
 func (b *Builder) Build() *Sieve {
-	s := &Sieve{ids: len(b.ids), wanted: make([][]uint32, len(b.words))}
-	b.mark(s)
-	s.patterns = make([]judged, len(b.patterns))
+	s := &Sieve{ids: b.ids}
 	for i, p := range b.patterns {
-		s.patterns[i] = judged{need: uint32(p.clauses), min: p.min, marks: p.marks, ids: p.ids}
-		if p.clauses == 0 {
-			s.loose(uint32(i), p.marks)
+		p.ids = slices.Clone(p.ids)
+		s.patterns = append(s.patterns, p)
+		if p.need == 0 {
+			s.loose = append(s.loose, uint32(i))
 		}
 	}
-	for i, wanted := range b.wanted {
-		s.wanted[i] = slices.Clone(wanted)
+	for _, wanted := range b.wanted {
+		s.wanted = append(s.wanted, slices.Clone(wanted))
 	}
-	s.compile(b.words)
+	long := make([][]word, len(b.words))
+	for i, words := range b.words {
+		for _, w := range words {
+			if len(w.text) > 1 {
+				long[i] = append(long[i], w)
+				continue
+			}
+			s.meetsAlone(w.text[0], uint32(i))
+		}
+	}
+	s.compile(long)
 	return s
 }
 
-// mark gives the byte sets their bits, the first to that of filler. There are as many as marks has bits; what is beyond
-// is not asked, which is weaker.
-func (b *Builder) mark(s *Sieve) {
-	bit := make([]int, len(b.sets))
-	next := 1
-	for _, i := range b.mostWanted() {
-		bit[i] = next
-		next++
-	}
-	for i := range b.patterns {
-		p := &b.patterns[i]
-		p.marks = marks{}
-		for _, set := range p.sets {
-			if n := bit[set]; n > 0 && n < markBits {
-				p.marks[n/64] |= 1 << (n % 64)
-			}
+// meetsAlone notes that a folded byte meets a clause, under each byte of a text that may fold to it. Such a byte is never
+// filler in a clause over the bare text, so that the text may be asked as it is.
+func (s *Sieve) meetsAlone(c byte, clause uint32) {
+	for raw := range 256 {
+		folds := Fold(string([]byte{byte(raw)})) == string([]byte{c})
+		if folds || c == 's' && byte(raw) == longS[0] || c == 'k' && byte(raw) == kelvin[0] {
+			s.single[raw] = append(s.single[raw], clause)
 		}
 	}
-	for c := range 256 {
-		if isFiller(byte(c)) {
-			s.marks[c][0] |= fillerMark
-		}
-		for i, set := range b.sets {
-			if n := bit[i]; n > 0 && n < markBits && set.Has(byte(c)) {
-				s.marks[c][n/64] |= 1 << (n % 64)
-			}
-		}
-	}
-}
-
-// mostWanted are the byte sets in the order in which they deserve a bit: those that keep most texts from most patterns,
-// where a pattern without clauses counts most.
-func (b *Builder) mostWanted() []int {
-	const place = 30 // length of an ordinary text
-	worth := make([]float64, len(b.sets))
-	for _, p := range b.patterns {
-		for k, set := range p.sets {
-			w := math.Pow(1-min(oddsOf(b.sets[set]), 1), place) // share of texts without such a byte
-			if p.clauses > 0 {
-				w /= 10
-			}
-			worth[set] += w / float64(k+1)
-		}
-	}
-	order := make([]int, len(b.sets))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(worth[y], worth[x]) })
-	return order
 }

@@ -17,44 +17,39 @@ type clause struct {
 	odds  float64
 }
 
-// newClause makes a clause of folded literals: each cut to its rarest part, those left out that another one implies.
-// It is nil if a literal is empty, for then nothing is asked, and for an empty list.
+// newClause makes a clause of folded literals: each cut to a part that is rare enough, those left out that another one
+// implies. It is nil if a literal is empty, for then nothing is asked, and for an empty list.
 func newClause(words []string) *clause {
 	if len(words) == 0 {
 		return nil
 	}
-	cut := make(map[string]bool, len(words))
-	shortest, most := longest, 0
+	list := make([]string, 0, len(words))
 	for _, w := range words {
 		if w == "" {
 			return nil
 		}
-		w = rarest(w, enough/float64(len(words)))
-		cut[w] = true
-		shortest, most = min(shortest, len(w)), max(most, len(w))
+		list = append(list, rarest(w, enough/float64(len(words))))
 	}
-	c := &clause{}
-	for w := range cut {
-		if !implied(w, cut, shortest) {
+	list = unique(list)
+	c := &clause{words: list[:0]}
+	for _, w := range list { // a word comes right before those that it begins
+		if n := len(c.words); n == 0 || !strings.HasPrefix(w, c.words[n-1]) {
 			c.words = append(c.words, w)
-			c.odds += odds(w)
 		}
 	}
-	slices.Sort(c.words)
+	if len(c.words) <= fewWords {
+		c.words = slices.DeleteFunc(slices.Clone(c.words), func(w string) bool {
+			return slices.ContainsFunc(c.words, func(v string) bool { return v != w && strings.Contains(w, v) })
+		})
+	}
+	for _, w := range c.words {
+		c.odds += odds(w)
+	}
 	return c
 }
 
-// implied says whether a proper part of the word is itself among the words.
-func implied(word string, words map[string]bool, shortest int) bool {
-	for n := shortest; n < len(word); n++ {
-		for i := 0; i+n <= len(word); i++ {
-			if words[word[i:i+n]] {
-				return true
-			}
-		}
-	}
-	return false
-}
+// fewWords is up to how many literals each is compared with each.
+const fewWords = 64
 
 // enough is the odds at which a clause is rare enough: what would follow in its literals is left out. In a kilobyte of
 // ordinary text such a clause is expected to be met once in ten thousand times.
@@ -63,10 +58,15 @@ const enough = 3e-8
 // rarest is a part of the word that is long enough: its first bytes when they are rare enough, otherwise the rarest
 // part of the greatest length kept.
 func rarest(word string, enough float64) string {
+	if len(word) < 5 {
+		return word
+	}
+	o := odds(word[:4])
 	for n := 4; n < min(len(word), longest); n++ {
-		if odds(word[:n]) <= enough {
+		if o <= enough {
 			return word[:n]
 		}
+		o *= oddsAfter(word[n-1], word[n])
 	}
 	if len(word) <= longest {
 		return word
@@ -80,12 +80,22 @@ func rarest(word string, enough float64) string {
 	return best
 }
 
-// kept is how many clauses a node of an expression keeps for its parent to choose from.
-const kept = 4
+// implies says whether o is met wherever c is.
+func (c *clause) implies(o *clause) bool {
+	if len(c.words)*len(o.words) > fewWords*fewWords {
+		return false
+	}
+	for _, w := range c.words {
+		if !slices.ContainsFunc(o.words, func(part string) bool { return strings.Contains(w, part) }) {
+			return false
+		}
+	}
+	return true
+}
 
 // like says whether most of what ordinary text meets c with meets o too, so that to ask both hardly tells more.
 func (c *clause) like(o *clause) bool {
-	if len(c.words)*len(o.words) > 4096 {
+	if len(c.words)*len(o.words) > fewWords*fewWords {
 		return len(c.words) == len(o.words)
 	}
 	shared := 0.0
@@ -97,7 +107,7 @@ func (c *clause) like(o *clause) bool {
 	return shared > 0.7*c.odds
 }
 
-// choose keeps the n rarest clauses, leaving out those that are like a rarer one.
+// choose keeps the n rarest clauses, leaving out those that a rarer one implies or is like.
 func choose(list []*clause, n int) []*clause {
 	slices.SortStableFunc(list, func(a, b *clause) int {
 		return cmp.Or(cmp.Compare(a.odds, b.odds), cmp.Compare(len(a.words), len(b.words)))
@@ -107,9 +117,12 @@ func choose(list []*clause, n int) []*clause {
 		if len(out) == n {
 			break
 		}
-		if !slices.ContainsFunc(out, c.like) {
+		if !slices.ContainsFunc(out, func(o *clause) bool { return o.implies(c) || c.like(o) }) {
 			out = append(out, c)
 		}
 	}
 	return out
 }
+
+// kept is how many clauses a node of an expression keeps for its parent to choose from.
+const kept = 4

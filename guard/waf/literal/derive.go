@@ -8,7 +8,7 @@ import (
 // Bounds of what is derived. Beyond them a condition becomes weaker, never wrong.
 const (
 	maxExact   = 4096 // texts of an exact set
-	maxCross   = 320  // texts of a product of two sets
+	maxCross   = 800  // texts of a product of two sets
 	maxClass   = 20   // texts that a character class is expanded to
 	maxWindow  = 16   // shortest text of a product at which it is long enough
 	maxClauses = 3    // clauses of a condition
@@ -76,7 +76,7 @@ func pick(plain, bare []*clause) Condition {
 		case len(bare) > 0 && (len(plain) == 0 || bare[0].odds*better < plain[0].odds):
 			c.Bare, bare = append(c.Bare, bare[0].words), bare[1:]
 		case len(plain) > 0:
-			bare = slices.DeleteFunc(bare, func(b *clause) bool { return b.like(plain[0]) })
+			bare = slices.DeleteFunc(bare, func(b *clause) bool { return plain[0].implies(b) || b.like(plain[0]) })
 			c.Clauses, plain = append(c.Clauses, plain[0].words), plain[1:]
 		}
 	}
@@ -340,23 +340,31 @@ func concat(facts []fact) fact {
 func window(facts []fact) *clause {
 	words, escape := facts[0].end(), facts[0].escape
 	var best *clause
-	for _, next := range facts[1:] {
+	keep := func() { // reaching further is rarer, unless there is more to escape to
+		if c := (fact{escape: escape}).clause(words); c != nil && (best == nil || c.odds < best.odds) {
+			best = c
+		}
+	}
+	for i, next := range facts[1:] {
+		if i > 0 && len(next.escape) > 0 {
+			keep()
+		}
 		longer := cross(words, next.begin())
 		last := next.exact == nil || longer == nil
 		if longer == nil {
 			longer = crossHead(words, next.begin())
 		}
-		if words = longer; words == nil {
+		if longer == nil {
 			break
 		}
+		words = longer
 		escape = append(slices.Clone(escape), next.escape...)
-		c := fact{escape: escape}.clause(words)
-		if c != nil && (best == nil || c.odds < best.odds) {
-			best = c
-		}
 		if last || shortestOf(words) >= maxWindow {
 			break
 		}
+	}
+	if len(facts) > 1 {
+		keep()
 	}
 	return best
 }

@@ -76,6 +76,9 @@ func odds(word string) float64 {
 	return o
 }
 
+// oddsAfter is how likely b stands behind a.
+func oddsAfter(a, b byte) float64 { return counted().after[a][b] }
+
 // oddsOf is how likely a byte of ordinary text is in the set.
 func oddsOf(s ByteSet) float64 {
 	p := counted()

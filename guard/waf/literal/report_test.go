@@ -31,8 +31,8 @@ func TestReport(t *testing.T) {
 	t.Logf("derived in %v, slow: %v", time.Since(start), slow)
 	start = time.Now()
 	s := b.Build()
-	t.Logf("built in %v: %d patterns, %d clauses, %d byte sets, %d states of %d columns, table %.1f MB", time.Since(start),
-		len(s.patterns), len(s.wanted), len(b.sets), len(s.table)/int(s.width), s.width, float64(len(s.table))*4/1e6)
+	t.Logf("built in %v: %d patterns, %d clauses, %d states of %d columns, table %.1f MB", time.Since(start),
+		len(s.patterns), len(s.wanted), len(s.table)/int(s.width), s.width, float64(len(s.table))*4/1e6)
 
 	values := benign()
 	w := s.NewWork()
