@@ -3,16 +3,18 @@ package literal
 import (
 	"cmp"
 	"slices"
+	"unicode/utf8"
 )
 
 // automaton looks for all literals at once: Aho and Corasick's, with each step spelled out in a table. A state is the
 // place in the table where its row begins. Rows that end a literal come last, so that one comparison tells them.
 type automaton struct {
-	classes [256]uint32 // column of each byte, folded; bytes that no literal holds share column 0
+	classes [256]uint32 // column of each byte, folded; bytes that no literal holds share column 1
 	width   uint32      // of a row
-	table   []uint32
-	accept  uint32 // from here on states end a literal
-	start   uint32 // where reading begins
+	table   []uint32    // rows; column 0 of a row that ends a literal is its place in ends
+	accept  uint32      // from here on states end a literal
+	reach   int         // length of the longest literal but one byte
+	start   uint32      // where reading begins
 	ends    []ends
 }
 
@@ -24,15 +26,14 @@ type ends struct {
 // read runs over the text, notes each clause that is met, and says which bytes the text holds.
 func (s *Sieve) read(text string, w *Work) ByteSet {
 	var held ByteSet
-	table, accept := s.table, s.accept
-	state := s.start
+	table, accept, state := s.table, s.accept, s.start
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		held[c>>6] |= 1 << (c & 63)
 		class := s.classes[c]
 		if c >= longS[0] {
 			f, n := folded(text, i)
-			if class = s.classes[f]; n > 1 { // the other bytes of the rune are in no set of ours but that of all such bytes
+			if class = s.classes[f]; n > 1 {
 				held = held.union(Of(text[i : i+n]))
 				i += n - 1
 			}
@@ -48,43 +49,74 @@ func (s *Sieve) read(text string, w *Work) ByteSet {
 	return held
 }
 
-// readBare runs over the text without its filler and notes the clauses over the bare text.
-func (s *Sieve) readBare(text string, w *Work) {
-	state := s.start
-	for i := 0; i < len(text); {
-		if isFiller(text[i]) {
-			i++
-			continue
-		}
-		c, n := folded(text, i)
-		i += n
-		if state = s.table[state+s.classes[c]]; state >= s.accept {
-			s.endBare(state, w)
-		}
-	}
-	if state = s.table[state+s.classes[brink[0]]]; state >= s.accept {
-		s.endBare(state, w)
-	}
-}
-
-// endBare is end for the text without filler.
-func (s *Sieve) endBare(state uint32, w *Work) {
-	if e := (state - s.accept) / s.width; w.bareEnds[e] != w.scan {
-		w.bareEnds[e] = w.scan
+// end notes the clauses of the literals that end in a state. Each state is asked once in a scan, so that a text which
+// repeats a literal costs no more than another. What stands in the text without filler in between stands in the bare
+// text too.
+func (s *Sieve) end(state uint32, w *Work) {
+	if e := s.table[state]; w.plainEnds[e] != w.scan {
+		w.plainEnds[e] = w.scan
+		s.meet(s.ends[e].plain, w)
 		s.meet(s.ends[e].bare, w)
 	}
 }
 
-// end notes the clauses of the literals that end in a state. Each state is asked once in a scan, so that a text which
-// repeats a literal costs no more than another.
-func (s *Sieve) end(state uint32, w *Work) {
-	e := (state - s.accept) / s.width
-	if w.plainEnds[e] == w.scan {
-		return
+// readBare notes the clauses over the bare text that were not found yet: their literals stand across filler, so that only
+// what is near to filler is read again.
+func (s *Sieve) readBare(text string, w *Work) {
+	done, state := 0, s.start // text[:done] was read and led to the state
+	for i := 0; i < len(text); i++ {
+		if !isFiller(text[i]) {
+			continue
+		}
+		if from := s.before(text, i, done); from > done {
+			done, state = from, 0
+		}
+		done, state = s.across(text, done, state, w)
+		i = done - 1
 	}
-	w.plainEnds[e] = w.scan
-	w.touched = append(w.touched, e)
-	s.meet(s.ends[e].plain, w)
+}
+
+// before is where to begin so that any literal across the filler at i is read whole, but not before done. Bytes beyond
+// ASCII, of which up to three fold to one, don't count.
+func (s *Sieve) before(text string, i, done int) int {
+	for n := 0; i > done && n < s.reach; i-- {
+		if c := text[i-1]; c < utf8.RuneSelf && !isFiller(c) {
+			n++
+		}
+	}
+	return i
+}
+
+// across reads the bare text from i until filler lies further behind than a literal is long.
+func (s *Sieve) across(text string, i int, state uint32, w *Work) (int, uint32) {
+	left := len(text) // how far to read yet
+	for i < len(text) {
+		if isFiller(text[i]) {
+			left = s.reach
+			i++
+			continue
+		}
+		if left == 0 {
+			return i, state
+		}
+		left--
+		c, n := folded(text, i)
+		i += n
+		state = s.stepBare(state, c, w)
+	}
+	return i, s.stepBare(state, brink[0], w)
+}
+
+// stepBare reads one byte of the bare text.
+func (s *Sieve) stepBare(state uint32, c byte, w *Work) uint32 {
+	state = s.table[state+s.classes[c]]
+	if state >= s.accept {
+		if e := s.table[state]; w.bareEnds[e] != w.scan {
+			w.bareEnds[e] = w.scan
+			s.meet(s.ends[e].bare, w)
+		}
+	}
+	return state
 }
 
 // node is a state while the automaton is built.
@@ -100,6 +132,7 @@ func (a *automaton) compile(clauses [][]word) {
 	for i, words := range clauses {
 		for _, w := range words {
 			nodes = insert(nodes, w, uint32(i))
+			a.reach = max(a.reach, len(w.text)-1)
 		}
 	}
 	a.columns(nodes)
@@ -147,11 +180,14 @@ func (a *automaton) columns(nodes []node) {
 	slices.SortFunc(used, func(x, y byte) int {
 		return cmp.Or(cmp.Compare(odds(string([]byte{y})), odds(string([]byte{x}))), cmp.Compare(x, y))
 	})
+	for c := range a.classes {
+		a.classes[c] = 1
+	}
 	for i, c := range used {
-		a.classes[c] = uint32(i + 1)
+		a.classes[c] = uint32(i + 2)
 	}
 	const line = 16 // columns in a line of cache
-	a.width = (uint32(len(used)) + 1 + line - 1) / line * line
+	a.width = (uint32(len(used)) + 2 + line - 1) / line * line
 	for c := 'A'; c <= 'Z'; c++ {
 		a.classes[c] = a.classes[c+'a'-'A']
 	}
@@ -229,6 +265,9 @@ func (a *automaton) fill(nodes []node, order []int32) {
 		}
 		for c, child := range nodes[at].next {
 			to[a.classes[c]] = place[child]
+		}
+		if to[0] = 0; !nodes[at].ends.none() {
+			to[0] = (place[at] - a.accept) / a.width
 		}
 	}
 	a.start = a.table[place[0]+a.classes[brink[0]]]

@@ -66,18 +66,27 @@ func derive(re *syntax.Regexp, bytes bool) Condition {
 	return c
 }
 
-// pick takes the rarest clauses of both kinds, one over the bare text only if it is clearly better: it may cost a second
-// pass.
+// pick takes the rarest clauses of both kinds, one over the bare text only if it is clearly better, since it may cost a
+// second reading. Clauses that most texts meet are left out if a rare one is there: to note them costs more than they tell.
 func pick(plain, bare []*clause) Condition {
-	const better = 3
+	const better, rare, common = 3, 0.002, 0.01
 	var c Condition
+	found := false
 	for range maxClauses {
 		switch {
 		case len(bare) > 0 && (len(plain) == 0 || bare[0].odds*better < plain[0].odds):
-			c.Bare, bare = append(c.Bare, bare[0].words), bare[1:]
+			if !found || bare[0].odds < common {
+				c.Bare = append(c.Bare, bare[0].words)
+			}
+			found = found || bare[0].odds < rare
+			bare = bare[1:]
 		case len(plain) > 0:
+			if !found || plain[0].odds < common {
+				c.Clauses = append(c.Clauses, plain[0].words)
+			}
+			found = found || plain[0].odds < rare
 			bare = slices.DeleteFunc(bare, func(b *clause) bool { return plain[0].implies(b) || b.like(plain[0]) })
-			c.Clauses, plain = append(c.Clauses, plain[0].words), plain[1:]
+			plain = plain[1:]
 		}
 	}
 	return c

@@ -27,8 +27,7 @@ func (s *Sieve) Size() int { return s.ids }
 type Work struct {
 	scan      uint32   // number of the scan; what carries another number is of an earlier one
 	plainEnds []uint32 // of each accepting state, the scan that saw it last
-	bareEnds  []uint32 // the same for the text without filler
-	touched   []uint32 // accepting states that this scan saw
+	bareEnds  []uint32 // the same for the bare text
 	seen      []uint32 // of each clause, the scan that met it last
 	met       []tally
 	full      []uint32 // patterns whose clauses are all met
@@ -43,7 +42,6 @@ func (s *Sieve) NewWork() *Work {
 	return &Work{
 		plainEnds: make([]uint32, len(s.ends)),
 		bareEnds:  make([]uint32, len(s.ends)),
-		touched:   make([]uint32, 0, len(s.ends)),
 		seen:      make([]uint32, len(s.wanted)),
 		met:       make([]tally, len(s.patterns)),
 		full:      make([]uint32, 0, len(s.patterns)),
@@ -59,10 +57,6 @@ func (s *Sieve) Scan(text string, w *Work) []uint64 {
 	held := s.read(text, w)
 	if held.Intersects(Filler()) {
 		s.readBare(text, w)
-	} else { // the text without filler has just been read
-		for _, e := range w.touched {
-			s.meet(s.ends[e].bare, w)
-		}
 	}
 	for i, part := range held {
 		for ; part != 0; part &= part - 1 {
@@ -88,7 +82,7 @@ func (w *Work) begin() {
 		clear(w.met)
 		w.scan = 1
 	}
-	w.full, w.touched = w.full[:0], w.touched[:0]
+	w.full = w.full[:0]
 	clear(w.result)
 }
 
