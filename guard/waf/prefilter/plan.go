@@ -129,6 +129,9 @@ func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 	return p
 }
 
+// bodyText is the one variable of TX that the request writes, not a rule.
+const bodyText = "json_request_body"
+
 // odd tells why the rules that are reached can't be followed: one reads what an earlier match left behind, or counts
 // what a match leaves out.
 func (f *Filter) odd(reached []bool, matched map[int]int) error {
@@ -148,8 +151,11 @@ func (f *Filter) odd(reached []bool, matched map[int]int) error {
 		}
 		for n, x := range whole(r) {
 			for _, t := range x.Targets {
-				if n == 0 && isInternal(t.Variable) && t.Variable != variables.TX {
+				switch {
+				case n == 0 && isInternal(t.Variable) && t.Variable != variables.TX:
 					return fmt.Errorf("rule %d reads what another has matched", r.ID)
+				case t.Variable == variables.TX && takes(&t, bodyText):
+					return fmt.Errorf("rule %d reads the body in a variable of TX", r.ID)
 				}
 				if t.Count && out[t.Variable] {
 					return fmt.Errorf("rule %d counts what another leaves out", r.ID)
