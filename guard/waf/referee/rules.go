@@ -37,7 +37,7 @@ func CoreRules() ([]Rule, error) {
 		if err != nil {
 			return nil, err
 		}
-		rules = append(rules, readRules(string(text))...)
+		rules = append(rules, ReadRules(string(text))...)
 	}
 	return rules, nil
 }
@@ -51,8 +51,8 @@ var (
 	ruleChain  = regexp.MustCompile(`(?:^|,)\s*chain\s*(?:,|$)`)
 )
 
-// readRules reads the rules of one file.
-func readRules(text string) (rules []Rule) {
+// ReadRules reads the rules of one file or text of directives, without what it includes.
+func ReadRules(text string) (rules []Rule) {
 	inChain := false
 	joined := strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(joined) {

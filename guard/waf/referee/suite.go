@@ -162,7 +162,7 @@ func (c *Collector) Request(t Test) (Request, error) {
 	}
 	r.Name = "crs " + t.ID
 	r.Settings = Settings{Paranoia: t.Level, TX: tuned}
-	r.Logging = t.Rule >= 980000
+	r.Logging = t.Rule >= 980000 && t.Rule < 990000
 	if !t.Answered() {
 		return r, nil
 	}
