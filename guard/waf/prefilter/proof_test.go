@@ -130,9 +130,12 @@ func (c *candidate) Quick(r referee.Request) (referee.Outcome, bool, error) {
 		return referee.Outcome{}, false, nil
 	}
 	o := l.here(c.known[w.class], v, w)
-	if at := slices.IndexFunc(r.Body, func(x referee.Value) bool { return x.Variable == "TX" && x.Key == bodyText }); at >= 0 { // written by no rule
-		o.TX = maps.Clone(o.TX)
-		o.TX[bodyText] = r.Body[at].Text
+	o.TX = maps.Clone(o.TX)
+	delete(o.TX, bodyText) // written by no rule
+	for _, x := range r.Body {
+		if x.Variable == "TX" && x.Key == bodyText {
+			o.TX[bodyText] = x.Text
+		}
 	}
 	return o, true, nil
 }
