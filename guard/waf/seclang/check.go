@@ -1,6 +1,7 @@
 package seclang
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -127,8 +128,16 @@ func isRule(d Directive) bool {
 	return d.Name == "secrule" || d.Name == "secaction" || d.Name == "secmarker"
 }
 
+var errNoRule = errors.New("this is no rule")
+
 // rule takes a SecRule or SecAction apart.
 func rule(d Directive) (Rule, error) {
+	if d.rule != nil {
+		return *d.rule, nil
+	}
+	if d.Name != "secrule" && d.Name != "secaction" {
+		return Rule{}, errNoRule
+	}
 	if d.Name == "secaction" {
 		actions, err := SplitActions(unquote(d.Args))
 		return Rule{Actions: actions}, err

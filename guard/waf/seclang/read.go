@@ -184,6 +184,9 @@ func (w *walk) directive(p place, line string) {
 	}
 	d := Directive{Name: strings.ToLower(word), Args: args, File: p.file, Line: p.line, raw: line}
 	if d.Name != "include" {
+		if r, err := rule(d); err == nil {
+			d.rule = &r
+		}
 		w.files.Directives = append(w.files.Directives, d)
 		return
 	}

@@ -18,6 +18,7 @@ type Directive struct {
 	File string // below the root, with slashes
 	Line int    // where it begins, 1-based
 	raw  string // the joined line
+	rule *Rule  // of SecRule and SecAction that could be split
 }
 
 // Files are the directives of some files in the order in which the engine would come by them.
