@@ -67,24 +67,29 @@ func derive(re *syntax.Regexp, bytes bool) Condition {
 }
 
 // pick takes the rarest clauses of both kinds, one over the bare text only if it is clearly better, since it may cost a
-// second reading. Clauses that most texts meet are left out if a rare one is there: to note them costs more than they tell.
+// second reading. Clauses that nearly every text meets are left out, and those that most texts meet if a rare one is
+// there: to note them costs more than they tell.
 func pick(plain, bare []*clause) Condition {
-	const better, rare, common = 3, 0.002, 0.01
+	const better, rare, common, useless = 3, 0.002, 0.01, 0.06
 	var c Condition
-	found := false
+	limit := useless
 	for range maxClauses {
 		switch {
 		case len(bare) > 0 && (len(plain) == 0 || bare[0].odds*better < plain[0].odds):
-			if !found || bare[0].odds < common {
+			if bare[0].odds < limit {
 				c.Bare = append(c.Bare, bare[0].words)
 			}
-			found = found || bare[0].odds < rare
+			if bare[0].odds < rare {
+				limit = common
+			}
 			bare = bare[1:]
 		case len(plain) > 0:
-			if !found || plain[0].odds < common {
+			if plain[0].odds < limit {
 				c.Clauses = append(c.Clauses, plain[0].words)
 			}
-			found = found || plain[0].odds < rare
+			if plain[0].odds < rare {
+				limit = common
+			}
 			bare = slices.DeleteFunc(bare, func(b *clause) bool { return plain[0].implies(b) || b.like(plain[0]) })
 			plain = plain[1:]
 		}

@@ -91,7 +91,7 @@ func (w *writer) any() {
 	case 0:
 		w.out = append(w.out, byte(0x80+w.IntN(128)))
 	case 1:
-		w.rune([]rune("ſKéİ\n\t\x00日")[w.IntN(8)])
+		w.rune([]rune("ſ\u212aéİ\n\t\x00日")[w.IntN(8)])
 	default:
 		w.rune(rune(32 + w.IntN(95)))
 	}

@@ -11,11 +11,11 @@
 // whatever is not understood (an expression that can't be parsed, a set that grows too large) makes the condition weaker,
 // and the empty condition promises nothing: its pattern is always reported.
 //
-// Three traps are met here on purpose. Case folding in Go's expressions is Unicode's: (?i)sleep also matches "ſleep" and
-// (?i)link "linK", so both the text and the literals are folded with those two runes included (see Fold). A byte that is
-// no UTF-8 is seen by an expression as U+FFFD, so that rune is never part of a literal. And shell expressions allow
-// quotes and backslashes between any two letters (c'a't): for those a second reading of the text leaves out such bytes
-// (see Filler).
+// Three traps are met here on purpose. Case folding in Go's expressions is Unicode's: (?i)s also matches the long s
+// (U+017F) and (?i)k the Kelvin sign (U+212A), so both the text and the literals are folded with those two runes included
+// (see Fold). A byte that is no UTF-8 is seen by an expression as U+FFFD, so that rune is never part of a literal. And
+// shell expressions allow quotes and backslashes between any two letters (c'a't): for those the text is also read as if
+// such bytes were not there (see Filler).
 package literal
 
 // Condition is what a text must hold for a pattern to match it: every clause, every byte set and the length. The zero

@@ -27,7 +27,7 @@ func TestWhatTheRuleSetMatchesIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := false
-		for range 60 {
+		for range 40 {
 			v := text(re, bytes, rnd)
 			got := s.Scan(v, w)
 			if len(v) > 2000 {
@@ -50,7 +50,7 @@ func TestWhatTheRuleSetMatchesIsReported(t *testing.T) {
 		}
 	}
 	t.Logf("%d matches; no match was written for %v", matches, unmatched)
-	if len(unmatched) > 15 || matches < 5000 {
+	if len(unmatched) > 15 || matches < 4000 {
 		t.Errorf("too few matches to prove anything")
 	}
 }
@@ -83,7 +83,7 @@ func checkExpression(t *testing.T, expr string, texts []string) (matched int) {
 
 // randomTree writes a random expression.
 func randomTree(rnd *rand.Rand, depth int) string {
-	atoms := []string{"a", "b", "k", "s", "S", "K", "ab", "sk", "é", "ſ", "K", "ß", "İ", ".", "[ab]", "[^a]", "[a-d]", "[sk]",
+	atoms := []string{"a", "b", "k", "s", "S", "K", "ab", "sk", "é", "ſ", "\u212a", "ß", "\ufffd", "İ", ".", "[ab]", "[^a]", "[a-d]", "[sk]",
 		"[^\\x00-\\x7f]", "\\x{fffd}", "\\s", "\\d", "\\w", "\\W", "^", "$", "\\b", "\\B", "'", "\"", "\\\\", "['\"]", "[a'\\\\]", " ",
 		"\\pL", "\\x{1f600}", "(?:)", "\\A", "\\z", "[é-ü]", "\\xc5", "\\xbf", "\\xe2\\x84\\xaa", "[[:^alpha:]]", "(", ")", "$x", "[\\x{d800}-\\x{e010}]", "\\x{212a}", "\\x{17f}"}
 	if depth == 0 || rnd.IntN(4) == 0 {
@@ -140,9 +140,9 @@ func TestRandomExpressionsAreSound(t *testing.T) {
 // Every text over a small alphabet, for expressions written to be awkward.
 func TestSmallAlphabet(t *testing.T) {
 	var texts []string
-	alphabet := []string{"a", "b", "B", "s", "ſ", "K", "'", "\xc5", "\xbf", "\n"}
+	alphabet := []string{"a", "b", "B", "s", "ſ", "\u212a", "'", "\xc5", "\xbf", "\n"}
 	level := []string{""}
-	for range 6 {
+	for range 5 {
 		texts = append(texts, level...)
 		var next []string
 		for _, v := range level {
@@ -156,7 +156,7 @@ func TestSmallAlphabet(t *testing.T) {
 		`^a$`, `a*`, `a+b`, `(?i)ask`, `(?i)[sk]+b`, `a|b|s`, `(?:a|as|ass)b`, `a'*b'*a`, `(?i)a['\\]*s['\\]*k`, `\ba\b`, `a.b`, `a[^a]b`,
 		`(?i)ſ`, `[^ab]`, `\xbfa`, `\xc5\xbf`, `a\xc5`, `\x{17f}`, `(?:^|a)s'?k`, `a$b`, `(?m:^)b`, `\Aa\z`, `(?:ab){2}`, `(?:ab?){1,3}s`,
 		`(?s).\n.`, `(?-s:.)b`, `a??b`, `(a(b(s)))`, `'a'|'s'`, `(?i:k)a`, `k`, `s`, `S`, `(?i)S`, `\x{fffd}a`, `[\x{fffd}a]b`, `\W{2}`, `[aſ]B`,
-		`(?:)`, `a{0}b`, `(?:a|)(?:b|)s`, `(?:'+a)+`, `(?:a'|'b)+`, `[^\x00-\x{10FFFF}]`, `a(?:[^\x00-\x{10FFFF}]|b)`, `(?i)K`, `'`,
+		`(?:)`, `a{0}b`, `(?:a|)(?:b|)s`, `(?:'+a)+`, `(?:a'|'b)+`, `[^\x00-\x{10FFFF}]`, `a(?:[^\x00-\x{10FFFF}]|b)`, `(?i)\x{212a}`, "\u212a", "\ufffda", "[\ufffda]b", `'`,
 	} {
 		if checkExpression(t, expr, texts) == 0 && !strings.Contains(expr, "FFFF}]") && expr != "k" && expr != `S` && expr != `(?i:k)a` {
 			t.Logf("%q matches none of the texts", expr)
