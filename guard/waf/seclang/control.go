@@ -1,7 +1,6 @@
 package seclang
 
 import (
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,17 +19,17 @@ func (c *check) control(d Directive, head *Rule, text string) {
 		phase = phaseOf(p)
 	}
 	value, target, aimed := strings.Cut(value, ";")
-	switch low := strings.ToLower(value); option {
+	switch option {
 	case "ruleEngine":
-		c.onOff(d, option, value, low != "on", low == "off" || low == "detectiononly", "for requests that match")
+		c.onOff(d, option, value, "no rule denies any more")
 	case "requestBodyAccess":
-		c.onOff(d, option, value, low != "on", low == "off", "bodies are not inspected for requests that match")
+		c.onOff(d, option, value, "bodies are not inspected")
 		c.early(d, option, phase, 1)
 	case "responseBodyAccess":
-		c.onOff(d, option, value, low != "on", low == "off", "answers are not inspected for requests that match")
+		c.onOff(d, option, value, "answers are not inspected")
 		c.early(d, option, phase, 3)
 	case "forceRequestBodyVariable", "forceResponseBodyVariable":
-		c.onOff(d, option, value, low != "on" && low != "off", false, "")
+		c.onOff(d, option, value, "")
 	case "requestBodyLimit", "responseBodyLimit", "auditEngine", "auditLogParts", "debugLogLevel":
 		c.Notes = append(c.Notes, at(d).mistake("", "ctl:%s is left to Gatehouse: limits and logs are the document's", option))
 	case "requestBodyProcessor", "responseBodyProcessor":
@@ -55,14 +54,13 @@ func (c *check) control(d Directive, head *Rule, text string) {
 	}
 }
 
-func (c *check) onOff(d Directive, option, value string, isWrong, off bool, what string) {
-	switch {
-	case off:
-		c.insecure(d, "ctl:ruleRemoveById=942100", "ctl:%s=%s: %s", option, value, strings.TrimPrefix(what, "for requests that match"))
-		if strings.HasPrefix(what, "for ") {
-			c.Insecure[len(c.Insecure)-1].What = fmt.Sprintf("ctl:%s=%s: no rule denies any more, %s", option, value, what)
-		}
-	case isWrong:
+// onOff judges a switch. Off says what is off then; "" when that is no risk.
+func (c *check) onOff(d Directive, option, value, off string) {
+	switch low := strings.ToLower(value); {
+	case low == "on":
+	case off != "" && (low == "off" || option == "ruleEngine" && low == "detectiononly"):
+		c.insecure(d, "ctl:ruleRemoveById=942100", "ctl:%s=%s: %s, for requests that match", option, value, off)
+	case low != "off":
 		c.refuse(d, "ctl:"+option+"=On", "ctl:%s: %q is not known, which the engine would say to nobody", option, cut(value))
 	}
 }
