@@ -49,7 +49,8 @@ func startsWith(text, name string) bool {
 	return true
 }
 
-// oldNames are the names of HTML that are read without a semicolon, in lower case, by their first letter (HTML Living Standard, 13.5). The list is closed.
+// oldNames are the names of HTML that are read without a semicolon, in lower case, by their first letter (HTML Living
+// Standard, 13.5). The list is closed.
 var oldNames = [26][]string{
 	0:         {"amp", "aacute", "acirc", "acute", "aelig", "agrave", "aring", "atilde", "auml"},
 	'b' - 'a': {"brvbar"},
