@@ -17,6 +17,7 @@ import (
 const (
 	nodePrefix = "node/"
 	lifeBeats  = 7 // a node that is silent for so many heartbeats is gone
+	quietBeats = 5 // a node without company tells of itself so much less often
 	maxNodes   = 1000
 	forgetNode = 24 * time.Hour   // until the record of a node that died goes by itself
 	removeNode = 10 * time.Minute // until others remove it
@@ -77,7 +78,10 @@ type NodeTools struct {
 	Durable store.Durable
 	Now     func() time.Time
 	Report  func() Report // called for every heartbeat; must not wait
-	Log     *slog.Logger  // nil: nothing is said
+	// Local tells that only processes of this machine can be on the list: then a node that is alone on it, and has nothing
+	// new to say, tells so five times less often. Every sign of life is a write that waits for the disk. nil: false.
+	Local func() bool
+	Log   *slog.Logger // nil: nothing is said
 }
 
 // Nodes tells the others of this node, and knows them. A node that only looks needs no Run.
@@ -89,6 +93,14 @@ type Nodes struct {
 	mu    sync.Mutex
 	known map[string]acquaintance
 	heard time.Time // when the list was last read; zero: never
+	told  told      // Run's own
+}
+
+// told is what this node has said of itself last, and how many others there were.
+type told struct {
+	at     time.Time
+	what   Report
+	others int
 }
 
 // acquaintance is what this node has seen of another: when its record last changed, and how its clock differs.
@@ -148,9 +160,16 @@ func (n *Nodes) say(err error) {
 // beat writes this node's record and looks at the others'.
 func (n *Nodes) beat(ctx context.Context) error {
 	now := n.tools.Now()
-	own := Node{ID: n.self.ID, Name: n.self.Name, Started: n.self.Started.UTC(), Sent: now.UTC(), Beat: Seconds(n.cfg.Heartbeat.Seconds())}
+	beat, quiet := n.cfg.Heartbeat, n.tools.Local != nil && n.tools.Local() && n.told.others == 0
+	if quiet { // so that it isn't taken for late or gone between two
+		beat *= 2
+	}
+	own := Node{ID: n.self.ID, Name: n.self.Name, Started: n.self.Started.UTC(), Sent: now.UTC(), Beat: Seconds(beat.Seconds())}
 	if n.tools.Report != nil {
 		own.Report = n.tools.Report()
+	}
+	if since := now.Sub(n.told.at); quiet && since >= 0 && since < quietBeats*n.cfg.Heartbeat-n.cfg.Heartbeat/2 && own.news() == n.told.what {
+		return n.meet(ctx)
 	}
 	value, err := json.Marshal(own)
 	if err != nil {
@@ -160,13 +179,29 @@ func (n *Nodes) beat(ctx context.Context) error {
 	if _, err := n.tools.Durable.Write(ctx, store.Write{Key: nodePrefix + n.self.ID, Value: value, Version: store.Any, Expires: expires}); err != nil {
 		return err
 	}
-	if _, err = n.look(ctx); err != nil {
+	n.told.at, n.told.what = now, own.news()
+	if err := n.meet(ctx); err != nil {
 		return err
 	}
 	if dead, ok := n.dead(now); ok {
 		_, _ = n.tools.Durable.Write(ctx, dead) // another node may be faster, and the dead may rise
 	}
 	return nil
+}
+
+// news is what of a report others should hear at once: all but what is counted and timed.
+func (r Report) news() Report {
+	r.Revocations.Lag, r.Revocations.Held = 0, 0
+	return r
+}
+
+// meet looks who else is there.
+func (n *Nodes) meet(ctx context.Context) error {
+	all, err := n.look(ctx)
+	if err == nil {
+		n.told.others = len(slices.DeleteFunc(all, func(a Node) bool { return a.Self }))
+	}
+	return err
 }
 
 // dead is the removal of one node that was silent for long, so that nodes that crash in a loop fill no list.

@@ -152,3 +152,55 @@ func TestCountNeverWaits(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 	})
 }
+
+// A node alone on its machine writes seldom, but is neither late nor gone for whoever looks; what is new it tells at the next
+// beat, and in company it tells as often as the others.
+func TestANodeAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := newShelf(time.Now)
+		var generation atomic.Int64
+		local := func(name string) context.CancelFunc {
+			ctx, cancel := context.WithCancel(t.Context())
+			n := NewNodes(Config{Name: name}, Identity{ID: "id-" + name, Name: name, Started: time.Now()}, NodeTools{Durable: shared, Now: time.Now,
+				Report: func() Report {
+					return Report{Ready: true, Keyring: generation.Load(), Revocations: RevocationStatus{Lag: float64(time.Now().Second()) / 100}}
+				},
+				Local: func() bool { return true }})
+			go n.Run(ctx)
+			t.Cleanup(func() { cancel(); synctest.Wait() })
+			return cancel
+		}
+		writes := func(during time.Duration) int64 {
+			version := func() int64 { r, _ := shared.there(nodePrefix + "id-a"); return r.Version }
+			before := version()
+			time.Sleep(during)
+			return version() - before
+		}
+		local("a")
+		time.Sleep(time.Second)
+		if n := writes(100 * time.Second); n != 10 {
+			t.Errorf("%d signs of life in 100 s", n)
+		}
+		looking := NewNodes(Config{}, Identity{ID: "x", Name: "x"}, NodeTools{Durable: shared, Now: time.Now})
+		for range 60 {
+			time.Sleep(time.Second)
+			if s, err := looking.Status(t.Context(), nil); err != nil || len(s.Nodes) != 1 || len(s.Findings) > 0 {
+				t.Fatalf("%+v %v", s, err)
+			}
+		}
+		generation.Add(1)
+		if n := writes(2 * time.Second); n != 1 {
+			t.Errorf("news were told %d times", n)
+		}
+		stop := local("b")
+		time.Sleep(4 * time.Second)
+		if n := writes(20 * time.Second); n != 10 {
+			t.Errorf("%d signs of life in 20 s in company", n)
+		}
+		stop()
+		time.Sleep(4 * time.Second)
+		if n := writes(20 * time.Second); n != 2 {
+			t.Errorf("%d signs of life in 20 s when the other has left", n)
+		}
+	})
+}

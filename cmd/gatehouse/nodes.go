@@ -30,7 +30,10 @@ func (h *held) watchNodes() {
 		}
 		return fleet.Report{}
 	}
-	h.nodes = fleet.NewNodes(h.document.fleet, h.identity, fleet.NodeTools{Durable: h.durable, Now: h.now, Report: report, Log: h.log})
+	h.nodes = fleet.NewNodes(h.document.fleet, h.identity, fleet.NodeTools{Durable: h.durable, Now: h.now, Report: report, Log: h.log, Local: func() bool {
+		file, _, _ := h.where()
+		return file != nil
+	}})
 }
 
 // schedule makes the jobs that one node of all runs.

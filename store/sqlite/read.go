@@ -118,6 +118,10 @@ func (d *DB) Since(ctx context.Context, prefix, mark string) (list []store.Recor
 	if err := store.CheckPrefix(prefix); err != nil {
 		return nil, "", err
 	}
+	before, comparable, nothing := d.nothingSince(mark)
+	if nothing {
+		return nil, mark, ctx.Err()
+	}
 	from, below := span(prefix)
 	now := d.opt.Now()
 	err = d.read(ctx, func(c *conn) error {
@@ -137,6 +141,9 @@ func (d *DB) Since(ctx context.Context, prefix, mark string) (list []store.Recor
 	})
 	if err != nil {
 		return nil, "", err
+	}
+	if comparable {
+		d.remember(before, next)
 	}
 	return list, next, nil
 }

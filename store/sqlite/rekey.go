@@ -53,9 +53,12 @@ func (d *DB) again() error {
 	return nil
 }
 
+// watchEvery is how soon another process gets the file for itself.
+const watchEvery = 200 * time.Millisecond
+
 // watch lets go of the file when another process wants it for itself, and comes back afterwards.
 func (d *DB) watch() {
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		select {

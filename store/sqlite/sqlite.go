@@ -78,6 +78,7 @@ type DB struct {
 	reader chan *conn    // some places
 	queue  chan *request
 	fault  atomic.Pointer[error] // why the file couldn't be opened again
+	seen   atomic.Pointer[seen]  // what was read last, for whoever asks whether there is more
 	life
 }
 

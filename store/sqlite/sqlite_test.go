@@ -218,3 +218,41 @@ func secretFrom(text string) (Keys, error) {
 	v, err := secret.New([]byte(text), "test")
 	return func() (secret.Value, []secret.Value) { return v, nil }, err
 }
+
+// Whoever asks again and again what is new hears of every write, of this process and of another, also of those that follow
+// each other within one tick of the file system's clock; when nothing is written the file is not even opened.
+func TestSinceBetweenWrites(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, Options{Path: filepath.Join(dir, "s.db"), Key: under(t, 1), Now: time.Now})
+	b := open(t, Options{Path: filepath.Join(dir, "s.db"), Key: under(t, 1), Now: time.Now})
+	mark, known, skipped := "", 0, 0
+	follow := func() {
+		t.Helper()
+		if _, _, nothing := a.nothingSince(mark); nothing {
+			skipped++
+		}
+		list, next, err := a.Since(t.Context(), "x/", mark)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mark, known = next, known+len(list)
+	}
+	follow()
+	for i := range 200 {
+		from := []*DB{a, b}[i%2]
+		if _, err := from.Write(t.Context(), store.Write{Key: fmt.Sprintf("x/%03d", i), Value: []byte("v"), Version: store.Any}); err != nil {
+			t.Fatal(err)
+		}
+		if follow(); known != i+1 {
+			t.Fatalf("%d of %d writes are known", known, i+1)
+		}
+		if i%40 == 39 {
+			time.Sleep(still + 20*time.Millisecond)
+			follow()
+			follow()
+		}
+	}
+	if skipped < 5 {
+		t.Errorf("of 10 looks at a file at rest %d were cheap", skipped)
+	}
+}
