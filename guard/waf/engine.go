@@ -22,11 +22,33 @@ type transaction interface {
 	RemoveRuleTargetByID(id int, variable variables.RuleVariable, key string, keyRx *regexp.Regexp)
 }
 
-// ask lets the engine judge, without the rules that are shown not to match. The caller closes the transaction, which is nil when the engine can't judge.
+// ask lets the engine judge, without the rules that are shown not to match. The caller closes the transaction, which is nil
+// when the engine can't judge.
 func (g *Guard) ask(s *ruleSet, x *gate.Exchange, v *view.View, remove []int) (transaction, gate.Verdict) {
+	tx := g.open(s, x, remove)
+	if tx == nil {
+		return nil, gate.Deny(gate.Internal, ReasonEngine, "this version of the engine is not the one that is known")
+	}
+	meter, end := s.clock.start(x.ID, g.cfg.Budget)
+	it, err := judge(tx, v)
+	end()
+	switch {
+	case err != nil:
+		_ = tx.Close()
+		return nil, gate.Deny(gate.Internal, ReasonEngine, "%v", err)
+	case meter.over:
+		return tx, g.overBudget()
+	case it != nil:
+		return tx, g.denial(tx, it, x)
+	}
+	return tx, gate.Allow()
+}
+
+// open begins a transaction under this API's settings and exceptions; nil when the engine is not the one that is known.
+func (g *Guard) open(s *ruleSet, x *gate.Exchange, remove []int) transaction {
 	tx, ok := s.engine.NewTransactionWithID(x.ID).(transaction)
 	if !ok {
-		return nil, gate.Deny(gate.Internal, ReasonEngine, "this version of the engine is not the one that is known")
+		return nil
 	}
 	media, _, refusal := body.MediaType(x.Request.Fields)
 	if refusal != nil {
@@ -37,15 +59,13 @@ func (g *Guard) ask(s *ruleSet, x *gate.Exchange, v *view.View, remove []int) (t
 	for _, id := range remove {
 		tx.RemoveRuleByID(id)
 	}
-	it, err := judge(tx, v)
-	if err != nil {
-		_ = tx.Close()
-		return nil, gate.Deny(gate.Internal, ReasonEngine, "%v", err)
-	}
-	if it != nil {
-		return tx, g.denial(tx, it, x)
-	}
-	return tx, gate.Allow()
+	return tx
+}
+
+// overBudget denies what takes too long to judge.
+func (g *Guard) overBudget() gate.Verdict {
+	return gate.Deny(gate.TooLarge, ReasonBudget, "the rules would take more than %s of processor time for this request", g.cfg.Budget).
+		Fixed("budget: " + (2 * g.cfg.Budget).String() + "  # guards.waf")
 }
 
 // judge runs the rules of both phases.

@@ -72,12 +72,13 @@ func (g *Guard) neutral(s *ruleSet, op *gate.Operation) prefilter.Outcome {
 	}
 	var v view.View
 	v.Fill(x, nil)
-	tx, verdict := g.ask(s, x, &v, nil)
+	tx := g.open(s, x, nil)
 	if tx == nil {
 		return prefilter.Outcome{Denied: true}
 	}
 	defer tx.Close()
+	it, err := judge(tx, &v)
 	o := outcomeOf(tx)
-	o.Denied = !verdict.Allowed()
+	o.Denied = it != nil || err != nil
 	return o
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/corazawaf/coraza/v3"
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 )
 
@@ -48,7 +49,8 @@ type ruleSet struct {
 	engine coraza.WAF
 	filter *prefilter.Filter // nil when the engine is not understood
 	why    error             // why it is not
-	levels sync.Map          // paranoia and threshold -> *prefilter.Level without exceptions
+	clock  watch
+	levels sync.Map // paranoia and threshold -> *prefilter.Level without exceptions
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
@@ -67,7 +69,9 @@ func (r *Rules) compiled() (*ruleSet, error) {
 			return
 		}
 		r.set = &ruleSet{engine: engine}
-		r.set.filter, r.set.why = prefilter.New(engine, coreruleset.FS)
+		if r.set.filter, r.set.why = prefilter.New(engine, coreruleset.FS); r.set.why == nil {
+			r.err = secrule.Wrap(engine, r.set.clock.wrap)
+		}
 	})
 	return r.set, r.err
 }

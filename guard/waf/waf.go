@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/corazawaf/coraza/v3/types"
 
@@ -25,10 +26,13 @@ import (
 const (
 	ReasonRule   gate.Reason = "waf.rule"   // rules matched and their scores together reached the threshold
 	ReasonEngine gate.Reason = "waf.engine" // the engine cannot judge, so it denies
+	ReasonBudget gate.Reason = "waf.budget" // to judge it would take longer than one request may
 )
 
 // Reasons lists them.
-func Reasons() []string { return []string{string(ReasonEngine), string(ReasonRule)} }
+func Reasons() []string {
+	return []string{string(ReasonBudget), string(ReasonEngine), string(ReasonRule)}
+}
 
 // Config is the section guards.waf.
 type Config struct {
@@ -36,6 +40,8 @@ type Config struct {
 	Paranoia int `yaml:"paranoia"`
 	// The sum of scores at which a request is denied; a critical rule scores 5. Default 5.
 	Threshold int `yaml:"threshold"`
+	// How much processor time the rules may take for one request before it is denied with 413. Default 50ms.
+	Budget time.Duration `yaml:"budget"`
 	// Exceptions for requests that the rules misjudge, as narrow as they can be written.
 	Except []Exception `yaml:"except"`
 }
@@ -80,6 +86,12 @@ func New(cfg Config, api *gate.API, rules *Rules) (*Guard, error) {
 	}
 	if cfg.Threshold == 0 {
 		cfg.Threshold = 5
+	}
+	if cfg.Budget < 0 {
+		m.Add("budget", "budget: 50ms", "no time at all would deny everything")
+	}
+	if cfg.Budget == 0 {
+		cfg.Budget = 50 * time.Millisecond
 	}
 	return &Guard{cfg: cfg, rules: rules}, m.Err()
 }

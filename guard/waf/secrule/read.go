@@ -44,6 +44,29 @@ func Read(waf coraza.WAF) (rules []*Rule, err error) {
 	return rules, nil
 }
 
+// Wrap puts other operators in the place of the engine's own, before it judges anything: such that watch the clock, say. An
+// operator that answers otherwise than the one it is given would change what the rules mean.
+func Wrap(waf coraza.WAF, wrap func(test *Test) plugintypes.Operator) (err error) {
+	if _, err := Read(waf); err != nil {
+		return err
+	}
+	list := reflect.ValueOf(waf).Field(0).Elem().FieldByName("Rules").FieldByName("rules")
+	for i := range list.Len() {
+		for v := list.Index(i); ; v = v.FieldByName("Chain").Elem() {
+			if o := v.FieldByName("operator"); !o.IsNil() {
+				field := o.Elem().FieldByName("Operator")
+				rule := &Rule{}
+				(&reader{}).test(rule, o)
+				*(*plugintypes.Operator)(unsafe.Pointer(field.UnsafeAddr())) = wrap(rule.Test) //nolint:gosec // as in open
+			}
+			if v.FieldByName("Chain").IsNil() {
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // layout is what the structures of the known version hold, as name and kind.
 var layout = map[string]string{
 	"corazawaf.Rule": "RuleMetadata struct, variables slice, operator ptr, transformations slice, transformationsID int, transformationPrefixIDs slice, actions slice, Capture bool, Chain ptr, DisruptiveStatus int, " +
