@@ -3,6 +3,7 @@ package seclang
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
@@ -57,8 +58,15 @@ func (c *check) action(d Directive, head *Rule, a Action) {
 		c.control(d, head, a.Value)
 	case "setvar":
 		c.setvar(d, a.Value)
+	case "skip":
+		if n, err := strconv.Atoi(a.Value); err == nil && n > 0 {
+			c.weigh(d, "skip:", a.Value, c.model.inside(c.here, c.here+min(n, mostDirective)+1))
+		}
 	case "skipafter":
-		if name := unquote(a.Value); !c.model.after(name, c.here) {
+		name := unquote(a.Value)
+		if end := c.model.next(name, c.here); end > 0 {
+			c.weigh(d, "skipAfter:", name, c.model.inside(c.here, end))
+		} else {
 			c.refuse(d, "SecMarker "+name, "no SecMarker %s stands behind this rule, so all rules that follow would be skipped, in this phase and the next", name)
 		}
 	}
@@ -90,6 +98,9 @@ func (c *check) transformation(d Directive, name string) {
 // decisive are the variables by which the document says when a request is denied.
 var decisive = regexp.MustCompile(`(?i)^!?tx\.(?:.*paranoia_level|.*anomaly_score_threshold|early_blocking|crs_skip_response_analysis|sampling_percentage)\b`)
 
+// scored are the variables that the rules add to.
+var scored = regexp.MustCompile(`(?i)^tx\.[a-z_]*anomaly_score(?:_pl[1-4])?$`)
+
 func (c *check) setvar(d Directive, value string) {
 	name, _, _ := strings.Cut(strings.TrimPrefix(value, "!"), "=")
 	collection, _, _ := strings.Cut(name, ".")
@@ -98,6 +109,8 @@ func (c *check) setvar(d Directive, value string) {
 		c.refuse(d, writeRate, "setvar:%s: %s", cut(name), nothingLasts)
 	case !strings.EqualFold(collection, "tx"):
 		c.refuse(d, "setvar:tx.name=value", "setvar:%s: only variables of TX can be set", cut(name))
+	case scored.MatchString(name) && (strings.HasPrefix(value, "!") || !strings.Contains(value, "=+")):
+		c.insecure(d, "setvar:tx.inbound_anomaly_score_pl1=+5", "setvar:%s takes away from the scores by which requests are denied", cut(value))
 	case decisive.MatchString(value):
 		c.insecure(d, "guards: {waf: {paranoia: 2, threshold: 5}}", "setvar:%s overrides for all APIs what the document says of levels and thresholds", cut(name))
 	}

@@ -242,3 +242,48 @@ func TestRisksAndNotes(t *testing.T) {
 		t.Errorf("%q, %v", text.Directives, err)
 	}
 }
+
+// Where files stand, before the core rules or behind them, decides what they can change.
+func TestTheOrderCounts(t *testing.T) {
+	for _, c := range []struct {
+		before       bool
+		text, want   string
+		wantInsecure string
+	}{
+		{true, "SecRuleRemoveById 942100", "stands before the rule", ""},
+		{false, "SecRuleRemoveById 942100", "", ""},
+		{true, `SecRuleUpdateTargetById 942100 "!ARGS:a"`, "stands before the rule", ""},
+		{false, `SecRuleUpdateTargetById 942100 "!ARGS:a"`, "", ""},
+		{true, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:1,pass,nolog,ctl:ruleRemoveById=942100"`, "", ""},
+		{false, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:1,pass,nolog,ctl:ruleRemoveById=942100"`, "", ""},
+		{false, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:2,pass,nolog,ctl:ruleRemoveById=942100"`, "has run before", ""},
+		{false, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:2,pass,nolog,ctl:ruleRemoveTargetByTag=attack-sqli;ARGS:a"`, "has run before", ""},
+		{true, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:2,pass,nolog,ctl:ruleRemoveTargetByTag=attack-sqli;ARGS:a"`, "", ""},
+		{false, `SecAction "id:1,phase:1,pass,skipAfter:END-RESPONSE-980-CORRELATION"`, "no SecMarker", ""},
+		{true, `SecAction "id:1,phase:1,pass,skipAfter:END-REQUEST-942-APPLICATION-ATTACK-SQLI"`, "Gatehouse's own", ""},
+		{true, `SecAction "id:1,phase:1,pass,skip:500"`, "Gatehouse's own", ""},
+		{true, "SecAction \"id:1,phase:1,pass,skip:1\"\nSecAction \"id:2,phase:1,pass\"", "", ""},
+		{false, `SecAction "id:1,phase:1,pass,setvar:tx.inbound_anomaly_score_pl1=0"`, "", "takes away from the scores"},
+		{false, `SecAction "id:1,phase:1,pass,setvar:!tx.inbound_anomaly_score_pl1"`, "", "takes away from the scores"},
+		{false, `SecRule ARGS "@rx a" "id:1,phase:1,block,setvar:tx.inbound_anomaly_score_pl1=+5"`, "", ""},
+		{true, `SecAction "id:1,phase:1,pass,ctl:ruleRemoveById=100000"`, "Gatehouse's own", ""},
+		{true, `SecDefaultAction "phase:1,log,pass"`, "the engine takes one", ""},
+	} {
+		f, wrong := read(t, c.text)
+		own, _ := Parse("own", `SecAction "id:100000,phase:1,pass,nolog,ctl:forceRequestBodyVariable=On"`)
+		all := &Files{Directives: append(own.Directives, core().Directives...)}
+		set := Set{Before: f, Core: all}
+		if !c.before {
+			set = Set{Core: all, After: f}
+		}
+		r := Check(set)
+		for want, list := range map[string]mistake.List{c.want: append(wrong, r.Refused...), c.wantInsecure: r.Insecure} {
+			if c.want == c.wantInsecure {
+				list = append(append(wrong, r.Refused...), r.Insecure...)
+			}
+			if want == "" && len(list) > 0 || want != "" && !strings.Contains(list.Error(), want) {
+				t.Errorf("%s (before: %v): %v, want %q", c.text, c.before, list, want)
+			}
+		}
+	}
+}

@@ -14,16 +14,6 @@ import (
 	"github.com/corazawaf/coraza/v3/experimental"
 )
 
-// coreNames are the files of the core rule set in the order in which they are loaded.
-func coreNames(t testing.TB) []string {
-	t.Helper()
-	names, err := fs.Glob(coreruleset.FS, "@owasp_crs/*.conf")
-	if err != nil || len(names) < 20 {
-		t.Fatal(names, err)
-	}
-	return append([]string{"@crs-setup.conf.example"}, names...)
-}
-
 // core are the rules that a Set has as its Core, read once.
 var core = sync.OnceValue(func() *Files {
 	names, err := fs.Glob(coreruleset.FS, "@owasp_crs/*.conf")
@@ -68,6 +58,8 @@ func conf(files fstest.MapFS) (names []string) {
 	return names
 }
 
+var bookkeeping = []string{"REQUEST-901-INITIALIZATION.conf", "REQUEST-949-BLOCKING-EVALUATION.conf", "RESPONSE-959-BLOCKING-EVALUATION.conf", "RESPONSE-980-CORRELATION.conf"}
+
 // The largest rule set there is has nothing that is silently off, and is read rule by rule as the engine reads it.
 func TestTheCoreRuleSetStands(t *testing.T) {
 	files := renumbered(t)
@@ -82,7 +74,7 @@ func TestTheCoreRuleSetStands(t *testing.T) {
 		}
 	}
 	for _, m := range report.Insecure {
-		if !strings.HasPrefix(m.What, "setvar:") || m.File != "REQUEST-901-INITIALIZATION.conf" {
+		if !strings.HasPrefix(m.What, "setvar:") || !slices.Contains(bookkeeping, m.File) {
 			t.Error(m)
 		}
 	}

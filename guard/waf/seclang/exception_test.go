@@ -83,7 +83,7 @@ func TestExceptionsEnd(t *testing.T) {
 	if len(x.Expired(e.Until)) != 1 || len(x.Expired(today)) != 0 || len(x.Ending(today, 40*24*time.Hour)) != 1 || len(x.Ending(today, time.Hour)) != 0 || len(x.Ending(e.Until, time.Hour)) != 0 {
 		t.Error("who ends is told wrongly")
 	}
-	if (*Exceptions)(&Exceptions{}).For("", today).Covers(942100, "ARGS", "x") {
+	if new(Exceptions).For("", today).Covers(942100, "ARGS", "x") {
 		t.Error("the zero Exceptions except something")
 	}
 }

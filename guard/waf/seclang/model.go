@@ -109,9 +109,24 @@ func (m *model) tagged(tag string) (list []known) {
 	return list
 }
 
-// after tells whether the marker stands behind that place.
-func (m *model) after(marker string, order int) bool {
-	return slices.ContainsFunc(m.markers[marker], func(n int) bool { return n > order })
+// next is the first place of a marker behind that place; 0 when there is none.
+func (m *model) next(marker string, order int) int {
+	for _, n := range m.markers[marker] {
+		if n > order {
+			return n
+		}
+	}
+	return 0
+}
+
+// inside are the rules between two places.
+func (m *model) inside(from, to int) (list []known) {
+	for _, k := range m.rules {
+		if k.order > from && k.order < to {
+			list = append(list, k)
+		}
+	}
+	return list
 }
 
 // span reads "942100" or "942100-942199".

@@ -68,7 +68,7 @@ func (f *Files) line(d Directive, data map[string][]byte, names map[string]strin
 	if err != nil {
 		return "", err
 	}
-	args := ""
+	var args string
 	switch r.Operator.Name {
 	case "pmFromFile", "pmf", "ipMatchFromFile", "ipMatchF":
 		name, err := beside(d, r.Operator.Args)
