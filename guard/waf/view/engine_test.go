@@ -91,7 +91,7 @@ func (s sample) exchange() (*gate.Exchange, *body.Tree, bool) {
 	if s.body == "" { // an empty body is no body
 		kind, params = body.Empty, nil
 	}
-	tree, refusal := body.Read(kind, params, c.Fields.Get("Content-Encoding"), strings.NewReader(s.body), body.Limits{Bytes: 8 << 20, Depth: 1000, Params: 200_000, Members: 500_000, Values: 500_000, AllowNUL: true})
+	tree, refusal := body.Read(kind, params, c.Fields.Get("Content-Encoding"), strings.NewReader(s.body), body.Limits{Bytes: 8 << 20, Depth: 2000, Params: 200_000, Members: 500_000, Values: 500_000, AllowNUL: true})
 	if refusal != nil {
 		return nil, nil, false
 	}
@@ -115,13 +115,29 @@ func hold(tx transaction) holdings {
 	h := holdings{}
 	tx.Variables().All(func(v variables.RuleVariable, c collection.Collection) bool {
 		var pairs []Pair
+		if joined(v) && len(tx.Variables().ArgsPost().FindAll()) > large {
+			return true
+		}
 		for _, m := range c.FindAll() {
+			if v == variables.TX {
+				break
+			}
 			pairs = append(pairs, Pair{m.Key(), m.Value()})
 		}
 		h[v] = sorted(pairs)
 		return true
 	})
+	for _, text := range tx.Variables().TX().Get("json_request_body") { // for @validateSchema
+		h[variables.TX] = []Pair{{"json_request_body", text}}
+	}
 	return h
+}
+
+// large is how many arguments make what only repeats them too slow to compare.
+const large = 5000
+
+func joined(v variables.RuleVariable) bool {
+	return v == variables.Args || v == variables.ArgsNames || v == variables.ArgsPostNames
 }
 
 func sorted(pairs []Pair) []Pair {

@@ -156,6 +156,9 @@ func compare(t testing.TB, s sample) bool {
 	v.Fill(x, tree)
 	oursHead, ours := fed(t, &v, x.ID)
 	theirsHead, theirs := parsed(t, s, x, tree)
+	if !slices.Equal(ours[variables.TX], theirs[variables.TX]) {
+		t.Errorf("%s: TX of ours%s\ntheirs%s", s.target, show(ours[variables.TX]), show(theirs[variables.TX]))
+	}
 	for variable := range ours {
 		if Phase(variable) == 0 {
 			continue
@@ -296,11 +299,11 @@ func TestSameForTheCorpus(t *testing.T) {
 	}
 }
 
-// Bodies of all kinds by chance, with the seed in the test's output when one fails.
+// Bodies of all kinds by chance, the same in each run.
 func TestSameForGenerated(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 4))
 	reached := 0
-	for i := range 3000 {
+	for i := range 1500 {
 		var s sample
 		switch i % 5 {
 		case 0, 1:
@@ -328,7 +331,7 @@ func TestSameForGenerated(t *testing.T) {
 			t.Fatalf("request %d", i)
 		}
 	}
-	if reached < 2000 {
+	if reached < 1000 {
 		t.Errorf("only %d generated requests reached the rules", reached)
 	}
 }

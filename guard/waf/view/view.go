@@ -20,7 +20,7 @@ import (
 )
 
 // Pair is one value of a variable: what a rule's operator reads, and the key under which it stands. The key is spelled as
-// the client spelled it, and rules select by it without regard to case; the value of a single has none. What reads names
+// the client spelled it, and rules select by strings.ToLower of it; the value of a single has none. What reads names
 // (ARGS_NAMES, REQUEST_HEADERS_NAMES, ...) has the name both as key and as text, once per value.
 type Pair struct{ Key, Text string }
 

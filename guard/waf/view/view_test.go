@@ -161,6 +161,9 @@ func TestTooMany(t *testing.T) {
 		"an array behind the last":    {post("application/json", "["+strings.Repeat("1,", mostArguments)+"[]]"), true, variables.ArgumentsLimitReached},
 		"as many arrays as may be":    {post("application/json", "["+strings.Repeat("[{}],", mostArguments-2)+"[{}]]"), false, 0},
 		"an array more":               {post("application/json", "["+strings.Repeat("[{}],", mostArguments)+"[{}]]"), true, variables.ArgumentsLimitReached},
+		"an array more, then a leaf":  {post("application/json", `{"a":[`+strings.Repeat("[{}],", mostArguments)+`[{}]],"b":{}}`), true, variables.ArgumentsLimitReached},
+		"as deep as may be":           {post("application/json", nested(mostDepth)), false, 0},
+		"a level more":                {post("application/json", nested(mostDepth+1)), true, variables.ReqbodyError},
 		"names that outgrow the body": {post("application/json", `{"`+long+`":[`+strings.Repeat("1,", 50)+`1]}`), true, variables.ReqbodyError},
 		"short, and names that grow":  {post("application/json", `{"`+long[:60]+`":[`+strings.Repeat("1,", 50)+`1]}`), false, 0},
 		"as many pairs as may be":     {post("application/x-www-form-urlencoded", strings.Repeat("a&", mostArguments-1)+"a"), false, 0},
@@ -180,6 +183,49 @@ func TestTooMany(t *testing.T) {
 	attributes := filled(t, post("text/xml", "<a"+strings.Repeat(" b=c", mostArguments+1)+">"))
 	if !attributes.TooMany() || len(attributes.Of(variables.ArgsPost)) != mostArguments {
 		t.Error("attributes beyond the argument limit")
+	}
+}
+
+// nested is n objects inside each other, which have no leaf and so no names that grow.
+func nested(n int) string { return strings.Repeat(`{"":`, n-1) + "{}" + strings.Repeat("}", n-1) }
+
+// The bound on what names may take is the engine's, to the byte.
+func TestBoundOfNames(t *testing.T) {
+	tooMany := 0
+	for pad := range 300 {
+		s := post("application/json", `{"`+strings.Repeat("k", 69)+`":[`+strings.Repeat("1,", 49)+`1],"p":"`+strings.Repeat("x", pad)+`"}`)
+		if filled(t, s).TooMany() {
+			tooMany++
+		}
+		compare(t, s)
+	}
+	if tooMany == 0 || tooMany == 300 {
+		t.Errorf("%d of 300 were too many", tooMany)
+	}
+}
+
+// The head is that of the request which goes on to the server.
+func TestHeadAsItIsSentOn(t *testing.T) {
+	x, tree, _ := sample{method: "POST", target: "/p", fields: map[string]string{"Content-Type": "text/plain"}, body: "text"}.exchange()
+	x.Request.Major, x.Request.Length = 2, -1
+	x.Request.Fields["Content-Encoding"] = []string{"gzip"}
+	for name, c := range map[string]struct {
+		tree   *body.Tree
+		length string
+		coded  bool
+	}{
+		"a body that was read": {tree, "4", false},
+		"a body not inspected": {nil, "0", true},
+	} {
+		var v View
+		v.Fill(x, c.tree)
+		fields := v.Of(variables.RequestHeaders)
+		if slices.Contains(fields, Pair{"Content-Encoding", "gzip"}) != c.coded || !slices.Contains(fields, Pair{"Content-Length", c.length}) {
+			t.Errorf("%s:%s", name, show(fields))
+		}
+		if v.Single(variables.RequestLine) != "POST /p HTTP/2.0" {
+			t.Errorf("%s: %s", name, v.Single(variables.RequestLine))
+		}
 	}
 }
 
