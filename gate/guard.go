@@ -49,6 +49,9 @@ type Inspection interface {
 	Begin(ctx context.Context, body []byte, whole bool) Verdict
 	// Next judges what follows, in order, each piece before it leaves. Last says that it is the last; it may be empty.
 	Next(ctx context.Context, body []byte, last bool) Verdict
+	// Pending says how many of the last bytes that were judged may not leave before Next was asked again: they look like the
+	// beginning of something.
+	Pending() int
 	// Unread judges an answer whose body can't be read from here on, such as one in an unknown coding.
 	Unread(why string) Verdict
 	// Noted gives, once, what was found and not denied.

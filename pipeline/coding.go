@@ -19,7 +19,11 @@ import (
 // its length, its validators and its ranges stay the server's.
 
 // readable are the content codings that can be taken off (RFC 9110 section 8.4.1, RFC 7932, RFC 8878).
-var readable = []string{"gzip", "x-gzip", "deflate", "br", "zstd", "identity"}
+var readable = []string{"gzip", "x-gzip", "deflate", "br", "zstd"}
+
+// asked are those that servers are asked for. What comes in br can't be read to the last byte that has come (see delayed), so
+// that a slow answer would stay behind by a piece.
+var asked = []string{"gzip", "x-gzip", "deflate", "zstd", "identity"}
 
 // swollen is how many bytes one byte of an answer may become once it has become more than loose. Text becomes ten or twenty.
 const (
@@ -30,7 +34,7 @@ const (
 // errSwollen tells that an answer becomes too large.
 var errSwollen = errors.New("one byte becomes more than 200")
 
-// readableOnly leaves of the codings that a client takes those that can be taken off. A part of an answer is asked for as it
+// readableOnly leaves of the codings that a client takes those that can be taken off as they come. A part of an answer is asked for as it
 // is: nothing can be read from the middle of a compressed one.
 func readableOnly(fields http.Header) {
 	lists := fields["Accept-Encoding"]
@@ -45,7 +49,7 @@ func readableOnly(fields http.Header) {
 	for _, one := range strings.Split(strings.Join(lists, ","), ",") {
 		one = strings.TrimSpace(one)
 		name, _, _ := strings.Cut(one, ";")
-		if contains(readable, strings.ToLower(strings.TrimSpace(name))) {
+		if contains(asked, strings.ToLower(strings.TrimSpace(name))) {
 			kept = append(kept, one)
 		}
 	}
@@ -86,7 +90,7 @@ func decode(coding string, raw *kept) (*unpacked, error) {
 	case "deflate":
 		d.plain, err = zlib.NewReader(in)
 	case "br":
-		d.plain = brotli.NewReader(in)
+		d.plain = brotli.NewReader(&delayed{from: in})
 	case "zstd":
 		var z *zstd.Decoder
 		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
@@ -107,6 +111,36 @@ func (d *unpacked) Read(p []byte) (int, error) {
 		return n, errors.New("something stands behind its compressed data")
 	}
 	return n, err
+}
+
+// delayed gives the last bytes of its source together, and only when they are known to be the last: the reader of br takes a
+// good end for a bad one when it comes in fewer bytes than it looks ahead.
+type delayed struct {
+	from io.Reader
+	held []byte
+	end  error
+}
+
+// lookahead is more than the reader of br looks ahead.
+const lookahead = 16
+
+// Read gives all but the last bytes of what has come.
+func (d *delayed) Read(p []byte) (int, error) {
+	for d.end == nil && len(d.held) <= lookahead {
+		buffer := make([]byte, 4<<10)
+		n, err := d.from.Read(buffer)
+		d.held, d.end = append(d.held, buffer[:n]...), err
+	}
+	ready := len(d.held)
+	if d.end == nil {
+		ready -= lookahead
+	}
+	if ready == 0 {
+		return 0, d.end
+	}
+	n := copy(p, d.held[:ready])
+	d.held = d.held[n:]
+	return n, nil
 }
 
 // kept is a body that remembers what was read of it until it is sent on.

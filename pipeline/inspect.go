@@ -197,8 +197,7 @@ func (i *inspected) note(would []gate.Would) {
 func (i *inspected) copy() {
 	defer i.close()
 	i.departed = true
-	i.send(i.held, i.end == nil)
-	i.held = nil
+	i.send(nil, i.end == nil)
 	buffer := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buffer)
 	for i.end == nil && i.plain != nil {
@@ -250,12 +249,27 @@ func (i *inspected) must(v gate.Verdict) {
 	panic(http.ErrAbortHandler)
 }
 
-// send sends what was judged: the plain bytes, or the raw ones that they were made of.
+// send sends what was judged: the plain bytes, or the raw ones that they were made of. What looks like the beginning of
+// something waits, as long as there is more to come; of compressed bytes nobody knows which they are, so that all wait.
 func (i *inspected) send(plain []byte, more bool) {
-	if i.raw != nil {
-		plain = i.raw.take()
+	wait := 0
+	if more && i.plain != nil {
+		for _, l := range i.looks {
+			wait = max(wait, l.Pending())
+		}
 	}
-	i.write(plain, more)
+	switch {
+	case i.raw == nil && wait == 0 && len(i.held) == 0:
+		i.write(plain, more)
+	case i.raw == nil:
+		i.held = append(i.held, plain...)
+		ready := max(0, len(i.held)-wait)
+		i.write(i.held[:ready], more)
+		i.held = i.held[ready:]
+	case wait == 0:
+		i.held = nil
+		i.write(i.raw.take(), more)
+	}
 }
 
 func (i *inspected) write(b []byte, more bool) {

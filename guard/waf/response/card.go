@@ -6,15 +6,13 @@ import "strings"
 // of all numbers of that length has one. So a number counts only when it begins like a card's of its length, stands alone,
 // and is either written in a card's groups or stands near a word that speaks of cards.
 
-// longestCard is the longest number as it may be written: nineteen digits and six separators.
-const longestCard = 25
-
 // near is how far a word may stand from the number that it explains.
 const near = 96
 
 // cards calls hit for each number of a card that begins in text, with its place. Of text, only what begins from the place
 // from on and before until is looked at; what stands around explains it.
 func cards(text string, from, until int, hit func(begin, end int)) {
+	var digits [19]byte
 	for i := from; i < until; {
 		// A number of 13 digits with single separators holds a digit in every two bytes: where two bytes
 		// ahead are none, nothing that begins here and up to them can be long enough.
@@ -29,12 +27,28 @@ func cards(text string, from, until int, hit func(begin, end int)) {
 			i++
 			continue
 		}
-		end, digits, grouped := number(text, i)
-		if end > 0 && isCard(digits) && (grouped || explained(text, i, end)) {
+		end, n, grouped := number(text, i, &digits)
+		if end > 0 && isCard(digits[:n]) && (grouped || explained(text, i, end)) {
 			hit(i, end)
 		}
 		i = max(end, i+1)
 	}
+}
+
+// openCard is where a number begins that may be a card's, in what begins from the place from on: one that looks so, or one
+// that goes on behind the text. It is the text's end when there is none.
+func openCard(text string, from int) (begin int) {
+	begin = len(text)
+	digits := 0
+	for i := len(text); i > from && (isDigit(text[i-1]) || text[i-1] == ' ' || text[i-1] == '-'); i-- {
+		if isDigit(text[i-1]) {
+			if digits++; digits >= 6 {
+				begin = i - 1
+			}
+		}
+	}
+	cards(text, from, len(text), func(at, _ int) { begin = min(begin, at) })
+	return begin
 }
 
 func isDigit(c byte) bool { return c-'0' < 10 }
@@ -52,33 +66,32 @@ func joined(text string, i int) bool {
 	return (before == '.' || before == '-' || before == ' ' || before == '+' || before == ',') && i > 1 && isDigit(text[i-2])
 }
 
-// number reads digits with single spaces or dashes between groups. End is 0 when what follows shows that this is no number
-// of its own.
-func number(text string, i int) (end int, digits []byte, grouped bool) {
-	var buffer [20]byte
-	digits = buffer[:0]
+// number reads digits with single spaces or dashes between groups, and tells how many there are. End is 0 when what follows
+// shows that this is no number of its own.
+func number(text string, i int, digits *[19]byte) (end, count int, grouped bool) {
 	var groups [8]int
 	n, separator := 0, byte(0)
 	for ; i < len(text); i++ {
 		c := text[i]
 		switch {
 		case isDigit(c):
-			if len(digits) == 19 {
-				return 0, nil, false
+			if count == len(digits) {
+				return 0, 0, false
 			}
-			digits = append(digits, c-'0')
+			digits[count] = c - '0'
+			count++
 			groups[n]++
-		case (c == ' ' || c == '-') && (separator == 0 || c == separator) && i+1 < len(text) && isDigit(text[i+1]) && n < 7 && len(digits) < 19:
+		case (c == ' ' || c == '-') && (separator == 0 || c == separator) && i+1 < len(text) && isDigit(text[i+1]) && n < 7 && count < len(digits):
 			separator = c
 			n++
 		default:
 			if isWord(c) || c == '-' || c == '.' && i+1 < len(text) && isDigit(text[i+1]) {
-				return 0, nil, false
+				return 0, 0, false
 			}
-			return i, digits, likeCard(groups[:n+1])
+			return i, count, likeCard(groups[:n+1])
 		}
 	}
-	return i, digits, likeCard(groups[:n+1])
+	return i, count, likeCard(groups[:n+1])
 }
 
 // likeCard tells that digits stand in the groups in which they are printed on cards.

@@ -104,6 +104,14 @@ func (n *inspection) unspent() gate.Verdict {
 	return n.unread("more of it looks suspicious than there is time for")
 }
 
+// Pending is how many of the last bytes look like the beginning of what would be refused, and are not certain yet.
+func (n *inspection) Pending() int {
+	if n.off {
+		return 0
+	}
+	return n.scanner.pending
+}
+
 // Noted gives, once, what was found and not refused.
 func (n *inspection) Noted() []gate.Would {
 	noted := n.noted

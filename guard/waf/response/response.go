@@ -8,7 +8,7 @@
 // the engine's own operators are asked where all words of a rule stand, and the engine itself only when some rule matches.
 // What comes after is looked at piece by piece, each with an end of the one before. There leaks are found as if the text
 // were one; a rule is asked about pieces, so that one which spans more than four kibibytes, or counts what is far apart, may
-// miss: that part is not exact. A hit then breaks the answer off, which HTTP lets a client see.
+// miss: that part is not exact. What looks like the beginning of a leak waits until it is certain; a hit breaks the answer off, which HTTP lets a client see.
 //
 // Who can write into an answer could have it refused for everybody: a comment with the words of an SQL error, on a page that
 // all read. Therefore what is usually refused are answers by which a server says itself that it failed, and private keys;
@@ -146,7 +146,7 @@ func (i *Inspector) InspectAnswer(x *gate.Exchange, a *gate.Answer) gate.Inspect
 		return nil
 	}
 	n := &inspection{inspector: i, x: x, status: a.Status, fields: a.Fields, unsure: kind == unsure}
-	n.scanner = scanner{rules: i.rules, level: i.paranoia, status: strconv.Itoa(a.Status), except: i.excepted(x.Operation.Key)}
+	n.scanner = scanner{rules: i.rules, level: i.paranoia, status: strconv.Itoa(a.Status), except: i.excepted(x.Operation.Key), holds: func(kind string) bool { return i.refuses(kind, a.Status) }}
 	return n
 }
 

@@ -57,9 +57,9 @@ type rule struct {
 // test is one link of a rule that looks at the answer.
 type test struct {
 	*secrule.Rule
-	status bool // it looks at the status, not at the body
-	sieve  int  // what the body must hold; -1: nothing is known
-	angle  bool // it needs an angle bracket
+	status   bool     // it looks at the status, not at the body
+	branches []branch // of which one must be met by the body; none: nothing is known
+	angle    bool     // it needs an angle bracket
 }
 
 // derive reads the rules. An engine that can't be read is asked about every answer.
@@ -143,14 +143,20 @@ func scoreOf(sets []secrule.Set) (score int) {
 }
 
 func (b *builder) test(part *secrule.Rule, status bool) test {
-	t := test{Rule: part, status: status, sieve: -1}
+	t := test{Rule: part, status: status}
 	if status || part.Test.Negated {
 		return t
 	}
 	switch condition, err := b.condition(part); {
 	case err != nil:
-	case len(part.Chain.Names) == 0 || len(part.Chain.Names) == 1 && part.Chain.Names[0] == "lowerCase":
-		t.sieve = b.sieve.Add(condition)
+	case len(part.Chain.Names) == 0 && strings.EqualFold(part.Test.Name, "rx"):
+		if t.branches = branches(part.Test.Argument, &b.sieve); t.branches == nil {
+			condition.Bare = nil // costs a second reading, and no rule for answers needs it
+			t.branches = []branch{{sieve: b.sieve.Add(condition)}}
+		}
+	case len(part.Chain.Names) == 0:
+		condition.Bare = nil // costs a second reading, and no rule for answers needs it
+		t.branches = []branch{{sieve: b.sieve.Add(condition)}}
 	case strings.Join(part.Chain.Names, " ") == "removeWhitespace lowerCase":
 		t.angle = strings.ContainsAny(part.Test.Argument, "<>") && strings.EqualFold(part.Test.Name, "contains")
 	}

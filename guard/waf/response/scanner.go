@@ -1,6 +1,7 @@
 package response
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,9 @@ type scanner struct {
 	asked   map[int]bool // rules that have matched
 	late    time.Time    // when there is no more time for rules
 	spent   bool         // not everything was looked at
+
+	holds   func(kind string) bool // what looks like it must not leave before it is certain; nil: anything may
+	pending int                    // how many bytes at the end of the last piece, and before it, must not
 }
 
 // read takes the next piece and gives the leaks that are certain now, and the rules that match.
@@ -61,9 +65,16 @@ func (s *scanner) read(piece []byte, last bool) (leaks []finding, matched []*rul
 		s.found[kind] = true
 		leaks = append(leaks, finding{kind, s.base + int64(begin), mask(kind, text[begin:end])})
 	}
+	open := len(text) // where something begins that isn't certain
 	s.rules.finder.find(text, func(token, at int) bool {
 		shape := &s.rules.shapes[token]
-		if at < from || at >= until || s.found[shape.kind] || s.except[shape.kind] {
+		if at < from || s.found[shape.kind] || s.except[shape.kind] {
+			return true
+		}
+		if at >= until {
+			if at < open && s.holding(shape.kind) && shape.hinted(text[max(0, at-reach):], min(at, reach)) {
+				open = at
+			}
 			return true
 		}
 		begin := max(0, at-reach)
@@ -79,10 +90,16 @@ func (s *scanner) read(piece []byte, last bool) (leaks []finding, matched []*rul
 			}
 		})
 	}
+	if s.holding(Card) && !s.found[Card] && !s.except[Card] && !last {
+		open = min(open, openCard(text, max(until, 0)))
+	}
+	s.pending = len(text) - open
 	matched = s.ask(text)
 	s.keep(text, until)
 	return leaks, matched
 }
+
+func (s *scanner) holding(kind string) bool { return s.holds != nil && s.holds(kind) }
 
 // keep remembers what the next piece needs.
 func (s *scanner) keep(text string, until int) {
@@ -107,9 +124,10 @@ func (s *scanner) try(shape *shape, around string, hint int) (begin, end int) {
 func (s *scanner) ask(text string) (matched []*rule) {
 	work := s.rules.works.Get().(*literal.Work)
 	defer s.rules.works.Put(work)
-	may := s.rules.sieve.Scan(text, work)
+	found := s.rules.sieve.Scan(text, work)
+	strange := strings.Contains(text, "\u017f") || strings.Contains(text, "\u212a")
 	for _, r := range s.rules.rules {
-		if r.level > s.level || s.asked[r.id] || r.always || !r.may(text, may) {
+		if r.level > s.level || s.asked[r.id] || r.always || !r.may(text, found, strange) {
 			continue
 		}
 		if !s.late.IsZero() && time.Now().After(s.late) {
@@ -128,10 +146,13 @@ func (s *scanner) ask(text string) (matched []*rule) {
 }
 
 // may tells that the text holds what the rule needs.
-func (r *rule) may(text string, may []uint64) bool {
+func (r *rule) may(text string, found []uint64, strange bool) bool {
 	for i := range r.tests {
 		t := &r.tests[i]
-		if t.sieve >= 0 && may[t.sieve/64]>>(t.sieve%64)&1 == 0 || t.angle && strings.IndexByte(text, '<') < 0 {
+		if t.angle && strings.IndexByte(text, '<') < 0 {
+			return false
+		}
+		if len(t.branches) > 0 && !slices.ContainsFunc(t.branches, func(b branch) bool { return b.may(text, found, strange) }) {
 			return false
 		}
 	}
