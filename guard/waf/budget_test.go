@@ -16,7 +16,7 @@ func TestTimeIsUp(t *testing.T) {
 	if v.Allowed() || v.Code != gate.TooLarge || v.Reason != ReasonBudget || v.Fix == "" {
 		t.Errorf("%+v", v)
 	}
-	if v := guard(t, Config{}).Check(t.Context(), long.exchange()); v.Code != gate.Attack {
+	if v := guard(t, Config{Budget: time.Hour}).Check(t.Context(), long.exchange()); v.Code != gate.Attack {
 		t.Errorf("with time enough: %+v", v)
 	}
 }

@@ -36,7 +36,8 @@ func (s scope) Except(rule int, variable variables.RuleVariable, key string) boo
 // level gives the prefilter for an operation, made when it is first asked for. It is nil when nothing can be derived from
 // the rules: then the engine judges all. Guards of the same settings share one.
 func (g *Guard) level(s *ruleSet, op *gate.Operation) *prefilter.Level {
-	if s.filter == nil {
+	filter := s.filter.Load()
+	if filter == nil {
 		return nil
 	}
 	var sc scope
@@ -52,7 +53,7 @@ func (g *Guard) level(s *ruleSet, op *gate.Operation) *prefilter.Level {
 	if found, ok := levels.Load(key); ok {
 		return found.(*prefilter.Level)
 	}
-	level, err := s.filter.NewLevel(sc, g.neutral(s, op))
+	level, err := filter.NewLevel(sc, g.neutral(s, op))
 	if err != nil {
 		level = nil
 	}

@@ -37,21 +37,22 @@ var benign = map[string]sample{
 // fast judges a sample three times, and says what the prefilter did the last time.
 func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why string) {
 	t.Helper()
+	set, err := g.rules.compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if <-set.derived; set.why != nil {
+		t.Fatal(set.why)
+	}
 	for range 3 {
 		if v := g.Check(t.Context(), x()); !v.Allowed() {
 			return false, v.Detail
 		}
 	}
-	set, err := g.rules.compiled()
-	if err != nil || set.filter == nil {
-		t.Fatal(err, set.why)
-	}
-	if _, err := set.filter.NewLevel(scope(nil), g.neutral(set, x().Operation)); err != nil {
-		t.Fatal(err)
-	}
 	e := x()
 	tree, _ := e.Body(t.Context())
 	r := g.rules.room()
+	r.ready(g.level(set, e.Operation))
 	r.view.Fill(e, tree)
 	_, shown = g.level(set, e.Operation).Judge(&r.view, r.work)
 	if !shown {

@@ -3,6 +3,7 @@ package waf
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
@@ -46,11 +47,12 @@ type Rules struct {
 
 // ruleSet is what compiling gives.
 type ruleSet struct {
-	engine coraza.WAF
-	filter *prefilter.Filter // nil when the engine is not understood
-	why    error             // why it is not
-	clock  watch
-	levels sync.Map // paranoia and threshold -> *prefilter.Level without exceptions
+	engine  coraza.WAF
+	clock   watch
+	filter  atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
+	derived chan struct{}                    // closed when that is known
+	why     error                            // why there is no filter
+	levels  sync.Map                         // paranoia and threshold -> *prefilter.Level without exceptions
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
@@ -68,12 +70,30 @@ func (r *Rules) compiled() (*ruleSet, error) {
 			r.err = fmt.Errorf("compile the core rule set: %w", err)
 			return
 		}
-		r.set = &ruleSet{engine: engine}
-		if r.set.filter, r.set.why = prefilter.New(engine, coreruleset.FS); r.set.why == nil {
-			r.err = secrule.Wrap(engine, r.set.clock.wrap)
+		s := &ruleSet{engine: engine, derived: make(chan struct{})}
+		rules, err := secrule.Read(engine)
+		if err == nil {
+			err = secrule.Wrap(engine, s.clock.wrap)
 		}
+		if err != nil {
+			r.err = fmt.Errorf("read the core rule set: %w", err)
+			return
+		}
+		r.set = s
+		go s.derive(rules) // until then the engine judges all
 	})
 	return r.set, r.err
+}
+
+// derive makes the prefilter.
+func (s *ruleSet) derive(rules []*secrule.Rule) {
+	defer close(s.derived)
+	f, err := prefilter.New(rules, coreruleset.FS)
+	if err != nil {
+		s.why = err
+		return
+	}
+	s.filter.Store(f)
 }
 
 // Ready waits until the rules are compiled, and tells why they cannot be.
@@ -93,10 +113,14 @@ func (r *Rules) room() *room {
 		return found
 	}
 	n := new(room)
-	if r.set.filter != nil {
-		n.work = r.set.filter.NewWork()
-	}
 	return n
+}
+
+// ready gives the room what a prefilter needs.
+func (n *room) ready(l *prefilter.Level) {
+	if n.work == nil {
+		n.work = l.NewWork()
+	}
 }
 
 // giveBack keeps the room, without anything of the request in it.

@@ -141,6 +141,7 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	r.view.Fill(x, tree)
 	level := g.level(set, x.Operation)
 	if level != nil {
+		r.ready(level)
 		if _, shown := level.Judge(&r.view, r.work); shown {
 			return gate.Allow()
 		}

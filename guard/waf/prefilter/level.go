@@ -75,6 +75,9 @@ func (f *Filter) NewLevel(scope Scope, neutral Outcome) (*Level, error) {
 	return l, nil
 }
 
+// NewWork makes room for judging.
+func (l *Level) NewWork() *Work { return l.filter.NewWork() }
+
 // isSmall tells that what a rule reads is the same for most requests, or nearly: single variables, named fields, the
 // names of fields.
 func isSmall(r *secrule.Rule) bool {

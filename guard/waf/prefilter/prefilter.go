@@ -17,8 +17,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/corazawaf/coraza/v3"
-
 	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/literal"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
@@ -53,13 +51,9 @@ type chain struct {
 	multi bool
 }
 
-// New derives a filter from compiled rules. Files are those that the rules name. An error means that this engine can't be
-// understood, and must judge everything by itself.
-func New(engine coraza.WAF, files fs.FS) (*Filter, error) {
-	rules, err := secrule.Read(engine)
-	if err != nil {
-		return nil, err
-	}
+// New derives a filter from compiled rules. Files are those that the rules name. An error means that these rules can't be
+// understood, and that the engine must judge everything by itself.
+func New(rules []*secrule.Rule, files fs.FS) (*Filter, error) {
 	f := &Filter{rules: rules, parts: map[*secrule.Rule]part{}, keep: map[string]bool{}}
 	b := newBuilder(files)
 	for _, r := range rules {

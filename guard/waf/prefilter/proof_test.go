@@ -199,14 +199,16 @@ func the(t testing.TB) world {
 
 func (w world) candidate(t testing.TB) *candidate {
 	t.Helper()
-	f, err := New(w.waf, coreruleset.FS)
+	rules, err := secrule.Read(w.waf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := New(rules, coreruleset.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &candidate{engine: w.engine, filter: f, levels: map[string]*Level{}, known: map[*class]referee.Outcome{}, slow: map[int]int{}}
 }
-
-var _ = secrule.Version
 
 func TestSuiteSameVerdict(t *testing.T) {
 	w := the(t)
