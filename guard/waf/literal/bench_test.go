@@ -13,6 +13,7 @@ func BenchmarkScan(b *testing.B) {
 	lines := strings.Split(strings.TrimSpace(prose), "\n")
 	long := strings.Join(lines, " ")
 	for _, c := range []struct{ name, text string }{
+		{"empty", ""},
 		{"12 bytes", "John Smith 4"},
 		{"30 bytes", "Wool socks, blue, size L and M"},
 		{"uuid", "7c9e6679-7425-40de-944b-e07fc1f90ae7"},

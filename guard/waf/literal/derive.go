@@ -23,7 +23,7 @@ type way struct {
 	// escapes: where x* or x? stands, assume that x is absent, or else that the text holds what x needs. It turns c'*a'*t
 	// into "the text holds cat, or a quote".
 	escapes bool
-	// all: also for x? where x is a short list of texts, which otherwise is spelled out, and for branches of an
+	// all: also for x? where x is a short list of very rare texts, which otherwise is spelled out, and for branches of an
 	// alternation: j|&#0*106; is "j, or else the text holds &#".
 	all bool
 	// bare: literals stand in the text without its bytes of Filler.
@@ -67,10 +67,10 @@ func derive(re *syntax.Regexp, bytes bool) Condition {
 }
 
 // pick takes the rarest clauses of both kinds, one over the bare text only if it is clearly better, since it may cost a
-// second reading. Clauses that nearly every text meets are left out, and those that most texts meet if a rare one is
-// there: to note them costs more than they tell.
+// second reading. A clause that nearly every text meets is left out, and so is one that is met much more often than the
+// rarest: to note it costs more than it tells.
 func pick(plain, bare []*clause) Condition {
-	const better, rare, common, useless = 3, 0.002, 0.01, 0.06
+	const better, useless, alike = 3, 0.06, 10
 	var c Condition
 	limit := useless
 	for range maxClauses {
@@ -78,17 +78,13 @@ func pick(plain, bare []*clause) Condition {
 		case len(bare) > 0 && (len(plain) == 0 || bare[0].odds*better < plain[0].odds):
 			if bare[0].odds < limit {
 				c.Bare = append(c.Bare, bare[0].words)
-			}
-			if bare[0].odds < rare {
-				limit = common
+				limit = min(limit, alike*bare[0].odds)
 			}
 			bare = bare[1:]
 		case len(plain) > 0:
 			if plain[0].odds < limit {
 				c.Clauses = append(c.Clauses, plain[0].words)
-			}
-			if plain[0].odds < rare {
-				limit = common
+				limit = min(limit, alike*plain[0].odds)
 			}
 			bare = slices.DeleteFunc(bare, func(b *clause) bool { return plain[0].implies(b) || b.like(plain[0]) })
 			plain = plain[1:]
@@ -232,7 +228,8 @@ func (f fact) end() []string {
 
 // optional is the fact of x? (once) or x*.
 func (d deriver) optional(x fact, once bool) fact {
-	if once && x.exact != nil && !(d.all && d.escapes && len(x.exact) > 0) {
+	const veryRare = 0.0003
+	if once && x.exact != nil && !(d.all && len(x.clauses) > 0 && x.clauses[0].odds < veryRare) {
 		x.exact = unique(append(slices.Clone(x.exact), ""))
 		x.clauses = nil
 		return x

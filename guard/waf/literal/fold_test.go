@@ -37,7 +37,7 @@ func TestFold(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                      "",
 		"AbC\r\t\v x":           "abc\n\n\n x",
-		"ſleep lin\u212a":            "sleep link",
+		"ſleep lin\u212a":       "sleep link",
 		"\xc5\xbe\xe2\x84\xab":  "\xc5\xbe\xe2\x84\xab",
 		"\xc5\xc5\xbf\xe2\x84":  "\xc5s\xe2\x84",
 		"\xe2\xe2\x84\xaa\xbf":  "\xe2k\xbf",
