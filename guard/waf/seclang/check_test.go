@@ -70,6 +70,8 @@ var findings = []struct{ text, engine, want, write string }{
 	{`SecRule SESSIONID "@rx a" "id:1,phase:2,deny"`, silent, "keeps nothing between requests", "rate"},
 	{`SecRule FULL_REQUEST "@rx a" "id:1,phase:2,deny"`, silent, "never fills FULL_REQUEST", "REQUEST_LINE"},
 	{`SecRule JSON:a "@rx a" "id:1,phase:2,deny"`, silent, "never fills JSON", "ARGS"},
+	{`SecRule SERVER_PORT "@eq 80" "id:1,phase:1,deny"`, silent, "never filled here", ""},
+	{`SecRule ENV:a "@rx a" "id:1,phase:1,deny"`, silent, "never fills ENV", ""},
 	{`SecRule XML:/a/b/text() "@rx a" "id:1,phase:2,deny"`, silent, "no other path", "XML:/*"},
 	{`SecRule !ARGS:a "@rx a" "id:1,phase:2,deny"`, silent, "stands before what it excludes", ""},
 	{`SecRule !ARGS:a|ARGS "@rx a" "id:1,phase:2,deny"`, silent, "stands before what it excludes", ""},

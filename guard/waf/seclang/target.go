@@ -18,11 +18,31 @@ func empty() map[string]string {
 		"JSON":                "ARGS:json.name",
 		"RESPONSE_XML":        "RESPONSE_BODY",
 		"STATUS_LINE":         "RESPONSE_STATUS",
+		"ENV":                 "TX:name",
 	}
 	for _, name := range strings.Fields("AUTH_TYPE DURATION GEO IP SESSIONID USERID UNKNOWN RES_BODY_ERROR RES_BODY_ERROR_MSG RES_BODY_PROCESSOR_ERROR RES_BODY_PROCESSOR_ERROR_MSG MULTIPART_DATA_AFTER MULTIPART_BOUNDARY_QUOTED MULTIPART_BOUNDARY_WHITESPACE MULTIPART_CRLF_LF_LINES MULTIPART_DATA_BEFORE MULTIPART_FILE_LIMIT_EXCEEDED MULTIPART_HEADER_FOLDING MULTIPART_INVALID_HEADER_FOLDING MULTIPART_INVALID_PART MULTIPART_LF_LINE MULTIPART_MISSING_SEMICOLON MULTIPART_UNMATCHED_BOUNDARY") {
 		table[name] = ""
 	}
 	return table
+}
+
+// unfed are variables that the engine's own readers would fill, and Gatehouse does not: it reads bodies itself, writes no
+// files, and stands behind any number of addresses.
+func unfed(name string) bool {
+	switch name {
+	case "SERVER_ADDR", "SERVER_PORT", "REMOTE_PORT", "FILES_TMPNAMES", "MULTIPART_FILENAME_CHARSET", "MULTIPART_FILENAME_LANGUAGE":
+		return true
+	}
+	return false
+}
+
+// refusedBefore are variables that tell of requests which never come to the rules.
+func refusedBefore(name string) bool {
+	switch name {
+	case "MULTIPART_STRICT_ERROR", "MULTIPART_DUPLICATE_PART_HEADER", "MULTIPART_INVALID_QUOTING", "URI_PARSE_ERROR", "URLENCODED_ERROR":
+		return true
+	}
+	return false
 }
 
 // lasting are collections that other engines keep between requests.
@@ -78,6 +98,10 @@ func (c *check) targets(d Directive, r *Rule) {
 			return
 		case isVoid:
 			c.refuse(d, instead, "the engine never fills %s, so the rule would look at nothing", t.Name)
+		case unfed(name):
+			c.refuse(d, "", "%s is never filled here, since Gatehouse reads requests and bodies itself", t.Name)
+		case refusedBefore(name):
+			c.Notes = append(c.Notes, at(d).mistake("", "%s is always 0: what would set it is refused before the rules see it", t.Name))
 		case (name == "XML" || name == "REQUEST_XML") && t.Key != "/*" && t.Key != "//@*" && !t.Count:
 			c.refuse(d, "XML:/*|XML://@*", "of XML the engine knows two things, the texts XML:/* and the attributes XML://@*, and no other path")
 		case t.Not && t.Count:
