@@ -126,5 +126,8 @@ func (n *room) ready(l *prefilter.Level) {
 // giveBack keeps the room, without anything of the request in it.
 func (r *Rules) giveBack(n *room) {
 	n.view.Reset()
+	if n.work != nil {
+		n.work.Forget()
+	}
 	r.rooms.Put(n)
 }

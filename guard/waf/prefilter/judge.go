@@ -13,33 +13,44 @@ import (
 
 // Work is the room that judging one request needs. It is used again for the next, by one goroutine at a time.
 type Work struct {
-	filter *Filter
 	sieve  *literal.Work
 	steps  identity.Work
 	key    []byte
 	fields []string
 	class  *class // of the request that was judged last
 	first  int    // the rule that was not shown not to match
-
-	raw    []uint64 // conditions that the value meets
-	others []read   // and what its transformed forms meet
+	value  value  // that is looked at
+	met    []read // conditions that it meets, by the number of its form; 0 is as it is
 	texts  []string
-
-	chains []bool // by head: the links were asked, and its chain fails
-	asked  []bool
+	asked  []bool // by head: its links were asked, or the engine must ask it
+	fails  []bool // by head: its chain fails
 	budget budget
 }
 
-// read is a text and the conditions that it meets.
+// value is a value of a request, on its way past the tests.
+type value struct {
+	base   base
+	key    string
+	text   string
+	traits identity.Traits
+}
+
+// read is what is known of one form of a value.
 type read struct {
-	text string
+	done bool
 	bits []uint64
 }
 
 // NewWork makes room.
-func (f *Filter) NewWork() *Work {
-	n := (f.sieve.Size() + 63) / 64
-	return &Work{filter: f, sieve: f.sieve.NewWork(), raw: make([]uint64, n)}
+func (f *Filter) NewWork() *Work { return &Work{sieve: f.sieve.NewWork()} }
+
+// Forget drops what is left of the last request.
+func (w *Work) Forget() {
+	w.steps.Reset()
+	clear(w.fields[:cap(w.fields)])
+	clear(w.texts[:cap(w.texts)])
+	clear(w.key[:cap(w.key)])
+	w.class, w.value = nil, value{}
 }
 
 // budget weighs what the engine would do against what is done here, in bytes times tests. What is asked of operators may be
@@ -65,7 +76,7 @@ func (b *budget) spend(text string) bool {
 func (w *Work) begin(p *plan) {
 	w.budget = budget{}
 	w.asked = append(w.asked[:0], make([]bool, p.heads)...)
-	w.chains = append(w.chains[:0], make([]bool, p.heads)...)
+	w.fails = append(w.fails[:0], make([]bool, p.heads)...)
 }
 
 // judge tells whether no head of the plan can match.
@@ -80,6 +91,11 @@ func (p *plan) judge(v Values, w *Work) bool {
 			return false
 		}
 	}
+	return p.sweep(v, w, func(h *head) (more bool) { return p.test(h, v, w) })
+}
+
+// sweep goes over all values and visits the tests whose conditions one of them meets, until one makes it stop.
+func (p *plan) sweep(v Values, w *Work, visit func(*head) (more bool)) bool {
 	for i := range p.sweeps {
 		s := &p.sweeps[i]
 		for _, pair := range v.Of(s.base.variable) {
@@ -87,11 +103,11 @@ func (p *plan) judge(v Values, w *Work) bool {
 			if c == nil {
 				continue
 			}
-			text := pair.Text
+			w.value = value{base: s.base, key: pair.Key, text: pair.Text}
 			if s.base.names {
-				text = pair.Key
+				w.value.text = pair.Key
 			}
-			if !p.passes(c, s.base, pair.Key, text, v, w) {
+			if !p.look(c, w, visit) {
 				return false
 			}
 		}
@@ -99,73 +115,58 @@ func (p *plan) judge(v Values, w *Work) bool {
 	return true
 }
 
-// passes tells that no test of a scope makes its rule match on this value.
-func (p *plan) passes(c *scope, b base, key, text string, v Values, w *Work) bool {
-	w.budget.engine += int64(c.size) * int64(len(text)+each64)
-	if c.seen.has(text) {
+// look visits the tests of a scope whose conditions the value meets.
+func (p *plan) look(c *scope, w *Work, visit func(*head) (more bool)) bool {
+	x := &w.value
+	w.budget.engine += int64(c.size) * int64(len(x.text)+each64)
+	if c.seen.has(x.text) {
 		return true
 	}
 	before := w.budget.hits
-	traits := identity.Of(text)
-	copy(w.raw, p.filter.sieve.Scan(text, w.sieve))
-	w.others = w.others[:0]
+	x.traits = identity.Of(x.text)
+	for i := range w.met {
+		w.met[i].done = false
+	}
 	for i := range c.groups {
 		g := &c.groups[i]
 		ch := &p.filter.chains[g.chain]
-		if ch.known && traits&ch.needs&^identity.Case == 0 {
-			if !p.group(g, w.raw, text, traits, b, key, v, w) {
+		switch {
+		case ch.known && x.traits&ch.needs&^identity.Case == 0:
+			if !g.each(p.filter.meets(0, x.text, w), visit) {
 				return false
 			}
-			continue
-		}
-		for _, form := range p.filter.forms(g.chain, text, traits, w) {
-			if !p.group(g, p.filter.meets(form, text, w), text, traits, b, key, v, w) {
+		case ch.multi:
+			w.texts = p.filter.tree.ApplyAll(x.text, x.traits, g.chain, &w.steps, w.texts[:0])
+			for _, form := range w.texts {
+				if !g.each(p.filter.sieve.Scan(form, w.sieve), visit) {
+					return false
+				}
+			}
+		default:
+			n := p.filter.tree.Reach(x.text, x.traits, g.chain, &w.steps)
+			if !g.each(p.filter.meets(n, w.steps.Text(n), w), visit) {
 				return false
 			}
 		}
 	}
 	if w.budget.hits == before {
-		c.seen.add(text)
+		c.seen.add(x.text)
 	}
 	return true
 }
 
-// forms are what the tests behind transformations see, up to ASCII case.
-func (f *Filter) forms(chain int, text string, traits identity.Traits, w *Work) []string {
-	if f.chains[chain].multi {
-		w.texts = f.tree.ApplyAll(text, traits, chain, &w.steps, w.texts[:0])
-	} else {
-		w.texts = append(w.texts[:0], f.tree.ApplyFolded(text, traits, chain, &w.steps))
+// meets gives the conditions that the n-th form of a value meets. Many transformations end in the same one.
+func (f *Filter) meets(n int, form string, w *Work) []uint64 {
+	for len(w.met) <= n {
+		w.met = append(w.met, read{})
 	}
-	return w.texts
+	if r := &w.met[n]; !r.done {
+		r.done, r.bits = true, append(r.bits[:0], f.sieve.Scan(form, w.sieve)...)
+	}
+	return w.met[n].bits
 }
 
-// meets gives the conditions that a form of a value meets. Many transformations end in the same text.
-func (f *Filter) meets(form, text string, w *Work) []uint64 {
-	if form == text {
-		return w.raw
-	}
-	for i := range w.others {
-		if w.others[i].text == form {
-			return w.others[i].bits
-		}
-	}
-	if len(w.others) < cap(w.others) {
-		w.others = w.others[:len(w.others)+1]
-	} else {
-		w.others = append(w.others, read{})
-	}
-	r := &w.others[len(w.others)-1]
-	r.text, r.bits = form, append(r.bits[:0], f.sieve.Scan(form, w.sieve)...)
-	return r.bits
-}
-
-// group asks the tests of a group whose conditions are met.
-func (p *plan) group(g *group, met []uint64, text string, traits identity.Traits, b base, key string, v Values, w *Work) bool {
-	return g.each(met, func(h *head) bool { return p.test(h, text, traits, b, key, v, w) })
-}
-
-// each visits the tests whose conditions are met, until one makes it stop.
+// each visits the tests of a group whose conditions are met, until one makes it stop.
 func (g *group) each(met []uint64, visit func(*head) (more bool)) bool {
 	for _, h := range g.always {
 		if !visit(h) {
@@ -184,21 +185,21 @@ func (g *group) each(met []uint64, visit func(*head) (more bool)) bool {
 	return true
 }
 
-// test asks the engine's operator about a value, and tells that the rule doesn't match by it.
-func (p *plan) test(h *head, text string, traits identity.Traits, b base, key string, v Values, w *Work) bool {
-	if p.spared(h, b, key) || w.asked[h.number] && w.chains[h.number] {
+// test asks the engine's operator about the value, and tells that the rule doesn't match by it.
+func (p *plan) test(h *head, v Values, w *Work) bool {
+	if p.spared(h, w) || w.asked[h.number] && w.fails[h.number] {
 		w.budget.hits++
 		return true
 	}
-	if !w.budget.spend(text) {
+	if !w.budget.spend(w.value.text) {
 		w.first = h.rule.ID
 		return false
 	}
-	if !p.hit(h.rule, h.part.chain, p.tx, text, traits, w) {
+	if !p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, w) {
 		return true
 	}
 	w.budget.hits++
-	if p.fails(h, v, w) {
+	if p.chainFails(h, v, w) {
 		return true
 	}
 	w.first = h.rule.ID
@@ -206,10 +207,13 @@ func (p *plan) test(h *head, text string, traits identity.Traits, b base, key st
 }
 
 // spared tells that an exception of the operator leaves the value out.
-func (p *plan) spared(h *head, b base, key string) bool {
+func (p *plan) spared(h *head, w *Work) bool {
+	if p.scope == (nothing{}) {
+		return false
+	}
 	for i := range h.rule.Targets {
 		t := &h.rule.Targets[i]
-		if slices.Contains(basesOf(t.Variable), b) && takes(t, key) && !p.scope.Except(h.rule.ID, t.Variable, key) {
+		if slices.Contains(basesOf(t.Variable), w.value.base) && takes(t, w.value.key) && !p.scope.Except(h.rule.ID, t.Variable, w.value.key) {
 			return false
 		}
 	}
@@ -217,12 +221,12 @@ func (p *plan) spared(h *head, b base, key string) bool {
 }
 
 // hit tells whether the test of a rule or link matches a value.
-func (p *plan) hit(r *secrule.Rule, chain int, state idle, text string, traits identity.Traits, w *Work) bool {
+func (p *plan) hit(r *secrule.Rule, chain int, text string, traits identity.Traits, w *Work) bool {
 	if !p.filter.chains[chain].multi {
-		return r.Test.Operator.Evaluate(state, p.filter.tree.Apply(text, traits, chain, &w.steps)) != r.Test.Negated
+		return r.Test.Operator.Evaluate(p.tx, p.filter.tree.Apply(text, traits, chain, &w.steps)) != r.Test.Negated
 	}
 	for _, form := range p.filter.tree.ApplyAll(text, traits, chain, &w.steps, nil) {
-		if r.Test.Operator.Evaluate(state, form) != r.Test.Negated {
+		if r.Test.Operator.Evaluate(p.tx, form) != r.Test.Negated {
 			return true
 		}
 	}
@@ -242,20 +246,18 @@ func (p *plan) matches(h *head, v Values, w *Work) bool {
 			return false
 		}
 	}
-	return !p.fails(h, v, w)
+	return !p.chainFails(h, v, w)
 }
 
-// fails tells that the chain of a rule fails at a link, before anything was remembered, though its first test matches.
-func (p *plan) fails(h *head, v Values, w *Work) bool {
-	if w.asked[h.number] {
-		return w.chains[h.number]
-	}
-	w.asked[h.number] = true
-	w.chains[h.number] = p.chainFails(h, v, w)
-	return w.chains[h.number]
-}
-
+// chainFails tells that the chain of a rule fails at a link, before anything was remembered, though its first test matches.
 func (p *plan) chainFails(h *head, v Values, w *Work) bool {
+	if !w.asked[h.number] {
+		w.asked[h.number], w.fails[h.number] = true, p.linkFails(h, v, w)
+	}
+	return w.fails[h.number]
+}
+
+func (p *plan) linkFails(h *head, v Values, w *Work) bool {
 	if h.rule.SideEffects() && h.asked { // of a rule that is not asked, all requests of the class have them in common
 		return false
 	}
@@ -298,7 +300,7 @@ func (p *plan) ask(r *secrule.Rule, order int, v Values, w *Work) (matches, know
 					known = false
 					return false
 				}
-				matches = matches || p.hit(r, k.chain, p.tx, text, identity.Of(text), w)
+				matches = matches || p.hit(r, k.chain, text, identity.Of(text), w)
 				return !matches
 			})
 		}
@@ -320,9 +322,8 @@ func (p *plan) constant(r *secrule.Rule, t *secrule.Target) bool {
 
 // alone asks a test about a value that is not the request's.
 func (p *plan) alone(r *secrule.Rule, text string) bool {
-	var steps identity.Work
-	w := Work{steps: steps}
-	return p.hit(r, p.filter.parts[r].chain, p.tx, text, identity.Of(text), &w)
+	var w Work
+	return p.hit(r, p.filter.parts[r].chain, text, identity.Of(text), &w)
 }
 
 // First is the number of the rule that the last judgement could not show not to match.

@@ -3,7 +3,6 @@ package prefilter
 import (
 	"strings"
 
-	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 )
@@ -70,20 +69,16 @@ func (f *Filter) skipped() []bool {
 func (l *Level) Narrow(v Values, w *Work) Narrowing {
 	p := l.narrow
 	w.begin(p)
-	for i := range p.sweeps {
-		s := &p.sweeps[i]
-		for _, pair := range v.Of(s.base.variable) {
-			c := s.of(pair.Key)
-			if c == nil {
-				continue
+	p.sweep(v, w, func(h *head) bool {
+		if !w.asked[h.number] && !p.spared(h, w) {
+			w.asked[h.number] = !w.budget.spend(w.value.text) || p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, w)
+			if !w.asked[h.number] {
+				return true
 			}
-			text := pair.Text
-			if s.base.names {
-				text = pair.Key
-			}
-			p.survivors(c, s.base, pair.Key, text, w)
 		}
-	}
+		w.budget.hits++
+		return true
+	})
 	var n Narrowing
 	for _, h := range p.whole {
 		if !w.asked[h.number] {
@@ -98,44 +93,4 @@ func (l *Level) Narrow(v Values, w *Work) Narrowing {
 		}
 	}
 	return n
-}
-
-// survivors marks the tests of a scope that match a value, or may.
-func (p *plan) survivors(c *scope, b base, key, text string, w *Work) {
-	w.budget.engine += int64(c.size) * int64(len(text)+each64)
-	if c.seen.has(text) {
-		return
-	}
-	before := w.budget.hits
-	traits := identity.Of(text)
-	copy(w.raw, p.filter.sieve.Scan(text, w.sieve))
-	w.others = w.others[:0]
-	for i := range c.groups {
-		g := &c.groups[i]
-		ch := &p.filter.chains[g.chain]
-		if ch.known && traits&ch.needs&^identity.Case == 0 {
-			p.survive(g, w.raw, text, traits, b, key, w)
-			continue
-		}
-		for _, form := range p.filter.forms(g.chain, text, traits, w) {
-			p.survive(g, p.filter.meets(form, text, w), text, traits, b, key, w)
-		}
-	}
-	if w.budget.hits == before {
-		c.seen.add(text)
-	}
-}
-
-func (p *plan) survive(g *group, met []uint64, text string, traits identity.Traits, b base, key string, w *Work) {
-	g.each(met, func(h *head) bool {
-		if w.asked[h.number] || p.spared(h, b, key) {
-			w.budget.hits++
-			return true
-		}
-		if !w.budget.spend(text) || p.hit(h.rule, h.part.chain, p.tx, text, traits, w) {
-			w.budget.hits++
-			w.asked[h.number] = true
-		}
-		return true
-	})
 }
