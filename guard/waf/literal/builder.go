@@ -1,6 +1,7 @@
 package literal
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ type Builder struct {
 	known    map[string]int    // patterns by their spelling
 	clauses  map[string]uint32 // clauses by their spelling
 	words    [][]word          // of each clause, its literals
-	wanted   [][]uint32        // of each clause, the patterns that need it
+	odds     []float64         // of each clause
 }
 
 // word is a literal and whether it is looked for in the text without its filler.
@@ -35,63 +36,62 @@ func (b *Builder) Add(c Condition) (id int) {
 	if !ok {
 		p = len(b.patterns)
 		b.known[spelled] = p
-		b.patterns = append(b.patterns, b.compile(c, uint32(p)))
+		b.patterns = append(b.patterns, b.compile(c))
 	}
 	b.patterns[p].ids = append(b.patterns[p].ids, id)
 	return id
 }
 
 // compile makes a pattern of a condition.
-func (b *Builder) compile(c Condition, p uint32) judged {
-	needed := map[uint32]bool{}
+func (b *Builder) compile(c Condition) judged {
+	p := judged{min: c.Min, sets: slices.Clone(c.Bytes)}
 	for _, clause := range c.Clauses {
-		b.need(needed, clause, false)
+		p.clauses = b.need(p.clauses, clause, false)
 	}
 	for _, clause := range c.Bare {
-		b.need(needed, clause, true)
+		p.clauses = b.need(p.clauses, clause, true)
 	}
-	for n := range needed {
-		b.wanted[n] = append(b.wanted[n], p)
-	}
-	return judged{need: uint32(len(needed)), min: c.Min, sets: slices.Clone(c.Bytes)}
+	slices.SortFunc(p.clauses, func(x, y uint32) int { return cmp.Compare(b.odds[x], b.odds[y]) })
+	return p
 }
 
-// need notes that a pattern needs a clause. A clause that holds an empty literal or the brink of the text is always met;
-// one without literals is taken for no clause, for a mistake must not hide a pattern.
-func (b *Builder) need(needed map[uint32]bool, clause []string, bare bool) {
+// need adds a clause to those that a pattern needs. A clause that holds an empty literal or the brink of the text is
+// always met; one without literals is taken for no clause, for a mistake must not hide a pattern.
+func (b *Builder) need(needed []uint32, clause []string, bare bool) []uint32 {
 	words := make([]word, 0, len(clause))
+	total := 0.0
 	for _, text := range clause {
 		text = settle(Fold(text))
 		if text == "" || text == brink {
-			return
+			return needed
 		}
 		words = append(words, word{text, bare})
+		total += odds(text)
 	}
 	if len(words) == 0 {
-		return
+		return needed
 	}
 	spelled := fmt.Sprint(bare) + "\x00" + strings.Join(clause, "\x00")
 	n, ok := b.clauses[spelled]
 	if !ok {
 		n = uint32(len(b.words))
 		b.clauses[spelled] = n
-		b.words, b.wanted = append(b.words, words), append(b.wanted, nil)
+		b.words, b.odds = append(b.words, words), append(b.odds, total)
 	}
-	needed[n] = true
+	return append(needed, n)
 }
 
 // Build makes the sieve of what was added so far.
 func (b *Builder) Build() *Sieve {
-	s := &Sieve{ids: b.ids}
+	s := &Sieve{ids: b.ids, keyOf: make([][]uint32, len(b.words)), alone: make([]ByteSet, len(b.words))}
 	for i, p := range b.patterns {
 		p.ids = slices.Clone(p.ids)
 		s.patterns = append(s.patterns, p)
-		if p.need == 0 {
+		if len(p.clauses) == 0 {
 			s.loose = append(s.loose, uint32(i))
+			continue
 		}
-	}
-	for _, wanted := range b.wanted {
-		s.wanted = append(s.wanted, slices.Clone(wanted))
+		s.keyOf[p.clauses[0]] = append(s.keyOf[p.clauses[0]], uint32(i))
 	}
 	long := make([][]word, len(b.words))
 	for i, words := range b.words {
@@ -113,7 +113,10 @@ func (s *Sieve) meetsAlone(c byte, clause uint32) {
 	for raw := range 256 {
 		folds := Fold(string([]byte{byte(raw)})) == string([]byte{c})
 		if folds || c == 's' && byte(raw) == longS[0] || c == 'k' && byte(raw) == kelvin[0] {
-			s.single[raw] = append(s.single[raw], clause)
+			s.alone[clause].Add(byte(raw))
+			if len(s.keyOf[clause]) > 0 {
+				s.keys[raw] = append(s.keys[raw], clause)
+			}
 		}
 	}
 }

@@ -70,7 +70,7 @@ func derive(re *syntax.Regexp, bytes bool) Condition {
 // second reading. A clause that nearly every text meets is left out, and so is one that is met much more often than the
 // rarest: to note it costs more than it tells.
 func pick(plain, bare []*clause) Condition {
-	const better, useless, alike = 3, 0.06, 10
+	const better, useless, alike = 3, 0.06, 30
 	var c Condition
 	limit := useless
 	for range maxClauses {

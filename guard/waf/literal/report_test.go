@@ -32,7 +32,7 @@ func TestReport(t *testing.T) {
 	start = time.Now()
 	s := b.Build()
 	t.Logf("built in %v: %d patterns, %d clauses, %d states of %d columns, table %.1f MB", time.Since(start),
-		len(s.patterns), len(s.wanted), len(s.table)/int(s.width), s.width, float64(len(s.table))*4/1e6)
+		len(s.patterns), len(s.keyOf), len(s.table)/int(s.width), s.width, float64(len(s.table))*4/1e6)
 
 	values := benign()
 	w := s.NewWork()

@@ -7,17 +7,19 @@ type Sieve struct {
 	automaton
 	ids      int
 	patterns []judged
-	wanted   [][]uint32    // of each clause, the patterns that need it
-	single   [256][]uint32 // of each byte, the clauses that it alone meets
+	alone    []ByteSet     // of each clause, the bytes of a text that alone meet it
+	keyOf    [][]uint32    // of each clause, the patterns whose key it is
+	keys     [256][]uint32 // of each byte, the keys that it alone meets
 	loose    []uint32      // patterns that need no clause
 }
 
-// judged is what the sieve knows of a pattern.
+// judged is what the sieve knows of a pattern. Of its clauses the rarest is its key: only where that is met is the
+// pattern looked at.
 type judged struct {
-	need uint32 // clauses that must be met
-	min  int
-	sets []ByteSet
-	ids  []int
+	clauses []uint32 // the key first
+	min     int
+	sets    []ByteSet
+	ids     []int
 }
 
 // Size is the number of ids.
@@ -29,21 +31,16 @@ type Work struct {
 	plainEnds []uint32 // of each accepting state, the scan that saw it last
 	bareEnds  []uint32 // the same for the bare text
 	seen      []uint32 // of each clause, the scan that met it last
-	met       []tally
-	full      []uint32 // patterns whose clauses are all met
+	full      []uint32 // patterns whose key is met
 	result    []uint64
 }
-
-// tally is how many clauses of a pattern a scan met.
-type tally struct{ scan, clauses uint32 }
 
 // NewWork makes the scratch space that Scan needs.
 func (s *Sieve) NewWork() *Work {
 	return &Work{
 		plainEnds: make([]uint32, len(s.ends)),
 		bareEnds:  make([]uint32, len(s.ends)),
-		seen:      make([]uint32, len(s.wanted)),
-		met:       make([]tally, len(s.patterns)),
+		seen:      make([]uint32, len(s.keyOf)),
 		full:      make([]uint32, 0, len(s.patterns)),
 		result:    make([]uint64, (s.ids+63)/64),
 	}
@@ -60,7 +57,7 @@ func (s *Sieve) Scan(text string, w *Work) []uint64 {
 	}
 	for i, part := range held {
 		for ; part != 0; part &= part - 1 {
-			s.meet(s.single[i*64+bits.TrailingZeros64(part)], w)
+			s.meet(s.keys[i*64+bits.TrailingZeros64(part)], w)
 		}
 	}
 	for _, p := range s.loose {
@@ -79,7 +76,6 @@ func (w *Work) begin() {
 		clear(w.plainEnds)
 		clear(w.bareEnds)
 		clear(w.seen)
-		clear(w.met)
 		w.scan = 1
 	}
 	w.full = w.full[:0]
@@ -89,23 +85,14 @@ func (w *Work) begin() {
 // meet notes that clauses are met.
 func (s *Sieve) meet(clauses []uint32, w *Work) {
 	for _, clause := range clauses {
-		if w.seen[clause] == w.scan {
-			continue
-		}
-		w.seen[clause] = w.scan
-		for _, p := range s.wanted[clause] {
-			t := &w.met[p]
-			if t.scan != w.scan {
-				*t = tally{scan: w.scan}
-			}
-			if t.clauses++; t.clauses == s.patterns[p].need {
-				w.full = append(w.full, p)
-			}
+		if w.seen[clause] != w.scan {
+			w.seen[clause] = w.scan
+			w.full = append(w.full, s.keyOf[clause]...)
 		}
 	}
 }
 
-// judge reports the pattern's ids if length and bytes allow it too.
+// judge reports the pattern's ids if all that its condition asks is met.
 func (s *Sieve) judge(p uint32, length int, held ByteSet, w *Work) {
 	j := &s.patterns[p]
 	if length < j.min {
@@ -113,6 +100,11 @@ func (s *Sieve) judge(p uint32, length int, held ByteSet, w *Work) {
 	}
 	for _, set := range j.sets {
 		if !held.Intersects(set) {
+			return
+		}
+	}
+	for _, clause := range j.clauses {
+		if w.seen[clause] != w.scan && !held.Intersects(s.alone[clause]) {
 			return
 		}
 	}
