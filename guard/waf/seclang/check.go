@@ -91,12 +91,18 @@ func (c *check) insecure(d Directive, write, what string, args ...any) {
 	c.Insecure = append(c.Insecure, at(d).mistake(write, what, args...))
 }
 
-// defaults are the default actions that the core rules bring.
+// defaults are the default actions and the ids that the core rules bring.
 func (c *check) defaults() {
 	if c.set.Core == nil {
 		return
 	}
 	for _, d := range c.set.Core.Directives {
+		if r, err := rule(d); err == nil {
+			if id, ok := r.find("id"); ok {
+				n, _ := strconv.Atoi(id)
+				c.seen[n] = at(d)
+			}
+		}
 		if d.Name == "secdefaultaction" {
 			if phase, ok := defaultPhase(d); ok {
 				c.phase[phase] = at(d)

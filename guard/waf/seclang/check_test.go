@@ -269,10 +269,11 @@ func TestTheOrderCounts(t *testing.T) {
 		{false, `SecAction "id:1,phase:1,pass,setvar:!tx.inbound_anomaly_score_pl1"`, "", "takes away from the scores"},
 		{false, `SecRule ARGS "@rx a" "id:1,phase:1,block,setvar:tx.inbound_anomaly_score_pl1=+5"`, "", ""},
 		{true, `SecAction "id:1,phase:1,pass,ctl:ruleRemoveById=100000"`, "Gatehouse's own", ""},
+		{true, `SecAction "id:200002,phase:1,pass"`, "id 200002 is the id of the rule in own:2", ""},
 		{true, `SecDefaultAction "phase:1,log,pass"`, "the engine takes one", ""},
 	} {
 		f, wrong := read(t, c.text)
-		own, _ := Parse("own", `SecAction "id:100000,phase:1,pass,nolog,ctl:forceRequestBodyVariable=On"`)
+		own, _ := Parse("own", `SecAction "id:100000,phase:1,pass,nolog,ctl:forceRequestBodyVariable=On"`+"\n"+`SecAction "id:200002,phase:1,pass"`)
 		all := &Files{Directives: append(own.Directives, core().Directives...)}
 		set := Set{Before: f, Core: all}
 		if !c.before {
