@@ -31,7 +31,7 @@ import (
 var answerRules = sync.OnceValue(func() *response.Rules {
 	return response.NewRules(func() (coraza.WAF, error) {
 		return coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives("SecRuleEngine On\nInclude @crs-setup.conf.example\nInclude @owasp_crs/REQUEST-901*.conf\nInclude @owasp_crs/RESPONSE-*.conf"))
-	}, coreruleset.FS)
+	}, coreruleset.FS, func() time.Duration { return 0 })
 })
 
 // looking is a rig whose WAF looks into answers.

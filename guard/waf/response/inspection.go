@@ -45,7 +45,6 @@ func (n *inspection) Begin(ctx context.Context, body []byte, whole bool) gate.Ve
 		n.off = true
 		return gate.Allow()
 	}
-	n.scanner.late = time.Now().Add(n.inspector.budget)
 	leaks, matched := n.scanner.read(body, whole)
 	if v := n.leaks(leaks); !v.Allowed() {
 		return v
@@ -63,7 +62,6 @@ func (n *inspection) Next(_ context.Context, body []byte, last bool) gate.Verdic
 	if n.off {
 		return gate.Allow()
 	}
-	n.scanner.late = time.Now().Add(n.inspector.budget)
 	leaks, matched := n.scanner.read(body, last)
 	if v := n.leaks(leaks); !v.Allowed() {
 		return v

@@ -56,7 +56,7 @@ type Config struct {
 	Mode Mode `yaml:"mode"`
 	// How much of an answer is held before its first byte leaves, and judged exactly. Default 512KiB. What comes after is looked at in pieces.
 	Exact unit.Size `yaml:"exact"`
-	// How long an answer of unknown length is held at most, so that one that comes slowly is not kept from its client. Default 1s. What comes after is looked at in pieces.
+	// How long an answer of unknown length is held at most, so that one that comes slowly is not kept from its client. Default 250ms. What comes after is looked at in pieces.
 	Wait time.Duration `yaml:"wait"`
 	// The sum of scores at which the rules refuse an answer; an error scores 4, a critical rule 5. Default 4.
 	Threshold int `yaml:"threshold"`
@@ -77,10 +77,10 @@ type Inspector struct {
 	cfg      Config
 	paranoia int
 	rules    *Rules
-	budget   time.Duration // how long the rules may look at one answer, or at one piece of it
+	budget   time.Duration // of processor time that the rules may take for one answer, or one piece of it
 }
 
-// usualBudget is more than any answer that was found takes, and less than a client notices.
+// usualBudget is many times what ordinary answers take.
 const usualBudget = 100 * time.Millisecond
 
 // New checks the section. Paranoia is the level of guards.waf, 1 to 4.
@@ -94,7 +94,7 @@ func New(cfg Config, paranoia int, api *gate.API, rules *Rules) (*Inspector, err
 		m.Add("exact", "exact: 512KiB", "%s is not between 1KiB and 16MiB, which each answer in progress may take of memory", cfg.Exact)
 	}
 	if cfg.Wait < 0 || cfg.Wait > time.Minute {
-		m.Add("wait", "wait: 1s", "%s is not between 0s and 1m", cfg.Wait)
+		m.Add("wait", "wait: 250ms", "%s is not between 0s and 1m", cfg.Wait)
 	}
 	if cfg.Threshold < 0 {
 		m.Add("threshold", "threshold: 4", "a negative threshold would refuse everything")
@@ -119,7 +119,7 @@ func (c Config) withDefaults() Config {
 		c.Exact = 512 * unit.KiB
 	}
 	if c.Wait == 0 {
-		c.Wait = time.Second
+		c.Wait = 250 * time.Millisecond
 	}
 	if c.Threshold == 0 {
 		c.Threshold = 4
@@ -146,7 +146,7 @@ func (i *Inspector) InspectAnswer(x *gate.Exchange, a *gate.Answer) gate.Inspect
 		return nil
 	}
 	n := &inspection{inspector: i, x: x, status: a.Status, fields: a.Fields, unsure: kind == unsure}
-	n.scanner = scanner{rules: i.rules, level: i.paranoia, status: strconv.Itoa(a.Status), except: i.excepted(x.Operation.Key), holds: func(kind string) bool { return i.refuses(kind, a.Status) }}
+	n.scanner = scanner{rules: i.rules, level: i.paranoia, status: strconv.Itoa(a.Status), except: i.excepted(x.Operation.Key), budget: i.budget, holds: func(kind string) bool { return i.refuses(kind, a.Status) }}
 	return n
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/types/variables"
@@ -22,6 +23,7 @@ import (
 type Rules struct {
 	engine func() (coraza.WAF, error)
 	files  fs.FS
+	clock  func() time.Duration
 
 	once   sync.Once
 	waf    coraza.WAF
@@ -34,9 +36,10 @@ type Rules struct {
 	finder *finder        // of their hints
 }
 
-// NewRules takes the engine, which may still be compiling, and the files that its rules name.
-func NewRules(engine func() (coraza.WAF, error), files fs.FS) *Rules {
-	return &Rules{engine: engine, files: files}
+// NewRules takes the engine, which may still be compiling, the files that its rules name, and a clock of the processor time
+// that the calling thread has used.
+func NewRules(engine func() (coraza.WAF, error), files fs.FS, clock func() time.Duration) *Rules {
+	return &Rules{engine: engine, files: files, clock: clock}
 }
 
 // Ready waits until the rules are derived, and tells why they cannot be.

@@ -1,6 +1,7 @@
 package response
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -42,9 +43,9 @@ type scanner struct {
 	decided int64  // leaks that begin before are told or aren't there
 	tried   int
 	found   map[string]bool
-	asked   map[int]bool // rules that have matched
-	late    time.Time    // when there is no more time for rules
-	spent   bool         // not everything was looked at
+	asked   map[int]bool  // rules that have matched
+	budget  time.Duration // of processor time that rules may take for one piece; 0: any
+	spent   bool          // not everything was looked at
 
 	holds   func(kind string) bool // what looks like it must not leave before it is certain; nil: anything may
 	pending int                    // how many bytes at the end of the last piece, and before it, must not
@@ -126,11 +127,18 @@ func (s *scanner) ask(text string) (matched []*rule) {
 	defer s.rules.works.Put(work)
 	found := s.rules.sieve.Scan(text, work)
 	strange := strings.Contains(text, "\u017f") || strings.Contains(text, "\u212a")
+	began := time.Duration(-1)
 	for _, r := range s.rules.rules {
 		if r.level > s.level || s.asked[r.id] || r.always || !r.may(text, found, strange) {
 			continue
 		}
-		if !s.late.IsZero() && time.Now().After(s.late) {
+		switch {
+		case s.budget == 0:
+		case began < 0:
+			runtime.LockOSThread() // the time is the thread's
+			defer runtime.UnlockOSThread()
+			began = s.rules.clock()
+		case s.rules.clock()-began > s.budget:
 			s.spent = true
 			return matched
 		}
