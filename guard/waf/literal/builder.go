@@ -88,7 +88,7 @@ func (b *Builder) Build() *Sieve {
 		p.ids = slices.Clone(p.ids)
 		s.patterns = append(s.patterns, p)
 		if len(p.clauses) == 0 {
-			s.loose = append(s.loose, uint32(i))
+			s.file(uint32(i), p)
 			continue
 		}
 		s.keyOf[p.clauses[0]] = append(s.keyOf[p.clauses[0]], uint32(i))

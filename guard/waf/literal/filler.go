@@ -8,10 +8,14 @@ import "regexp/syntax"
 // its classes and literals without these bytes, matches what is left of the text.
 const filler = `"'[\^`
 
+// The bytes of filler as bits of a ByteSet.
+const (
+	fillerLow  = 1<<'"' | 1<<'\''
+	fillerHigh = 1<<('['-64) | 1<<('\\'-64) | 1<<('^'-64)
+)
+
 // Filler is the set of the bytes that Condition.Bare leaves out of the text.
-func Filler() ByteSet {
-	return ByteSet{1<<'"' | 1<<'\'', 1<<('['-64) | 1<<('\\'-64) | 1<<('^'-64)}
-}
+func Filler() ByteSet { return ByteSet{fillerLow, fillerHigh} }
 
 // isFiller says whether the byte is left out.
 func isFiller(c byte) bool {

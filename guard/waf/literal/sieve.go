@@ -10,7 +10,8 @@ type Sieve struct {
 	alone    []ByteSet     // of each clause, the bytes of a text that alone meet it
 	keyOf    [][]uint32    // of each clause, the patterns whose key it is
 	keys     [256][]uint32 // of each byte, the keys that it alone meets
-	loose    []uint32      // patterns that need no clause
+	always   []uint32      // patterns that promise nothing
+	loose    []group       // patterns that need no clause
 }
 
 // judged is what the sieve knows of a pattern. Of its clauses the rarest is its key: only where that is met is the
@@ -20,6 +21,33 @@ type judged struct {
 	min     int
 	sets    []ByteSet
 	ids     []int
+}
+
+// group is patterns without clauses that need the same byte set, and the least length of any.
+type group struct {
+	set      ByteSet
+	min      int
+	patterns []uint32
+}
+
+// file adds a pattern without clauses to its group.
+func (s *Sieve) file(p uint32, j judged) {
+	set := ByteSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+	least := max(j.min, 0)
+	if len(j.sets) > 0 {
+		set, least = j.sets[0], max(j.min, 1)
+	} else if least == 0 {
+		s.always = append(s.always, p)
+		return
+	}
+	for i := range s.loose {
+		if g := &s.loose[i]; g.set == set {
+			g.min = min(g.min, least)
+			g.patterns = append(g.patterns, p)
+			return
+		}
+	}
+	s.loose = append(s.loose, group{set, least, []uint32{p}})
 }
 
 // Size is the number of ids.
@@ -52,7 +80,7 @@ func (s *Sieve) NewWork() *Work {
 func (s *Sieve) Scan(text string, w *Work) []uint64 {
 	w.begin()
 	held := s.read(text, w)
-	if held.Intersects(Filler()) {
+	if held[1]&fillerHigh != 0 || held[0]&fillerLow != 0 {
 		s.readBare(text, w)
 	}
 	for i, part := range held {
@@ -60,11 +88,18 @@ func (s *Sieve) Scan(text string, w *Work) []uint64 {
 			s.meet(s.keys[i*64+bits.TrailingZeros64(part)], w)
 		}
 	}
-	for _, p := range s.loose {
-		s.judge(p, len(text), held, w)
+	for _, p := range s.always {
+		s.judge(p, len(text), &held, w)
+	}
+	for i := range s.loose {
+		if g := &s.loose[i]; len(text) >= g.min && g.set.meets(&held) {
+			for _, p := range g.patterns {
+				s.judge(p, len(text), &held, w)
+			}
+		}
 	}
 	for _, p := range w.full {
-		s.judge(p, len(text), held, w)
+		s.judge(p, len(text), &held, w)
 	}
 	return w.result
 }
@@ -93,18 +128,18 @@ func (s *Sieve) meet(clauses []uint32, w *Work) {
 }
 
 // judge reports the pattern's ids if all that its condition asks is met.
-func (s *Sieve) judge(p uint32, length int, held ByteSet, w *Work) {
+func (s *Sieve) judge(p uint32, length int, held *ByteSet, w *Work) {
 	j := &s.patterns[p]
 	if length < j.min {
 		return
 	}
-	for _, set := range j.sets {
-		if !held.Intersects(set) {
+	for i := range j.sets {
+		if !held.meets(&j.sets[i]) {
 			return
 		}
 	}
 	for _, clause := range j.clauses {
-		if w.seen[clause] != w.scan && !held.Intersects(s.alone[clause]) {
+		if w.seen[clause] != w.scan && !held.meets(&s.alone[clause]) {
 			return
 		}
 	}
