@@ -249,8 +249,12 @@ func (c *check) defaultAction(d Directive) {
 		return
 	}
 	c.phase[phase] = at(d)
+	before := len(c.Refused)
 	for _, a := range actions {
 		c.action(d, &Rule{}, a)
+	}
+	if len(c.Refused) > before {
+		return
 	}
 	c.compile(d, `SecDefaultAction "`+d.Args+`"`+"\n"+`SecAction "id:1,phase:1,pass"`, nil)
 }

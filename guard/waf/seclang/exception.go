@@ -16,7 +16,7 @@ import (
 type Exception struct {
 	// Number of the rule, as events name it, such as 942100.
 	Rule int `yaml:"rule"`
-	// What the rule does not look at: an argument such as comment or json.items.*.note, where * is any place of a list; header:NAME; or cookie:NAME. Without it, the rule is off.
+	// Name of the argument that the rule does not look at, such as comment. In json.items.*.note the * is any place of a list; header:NAME and cookie:NAME name the others. Without it, the rule is off.
 	Argument string `yaml:"argument"`
 	// Operation for which it holds. Without it, all of the API.
 	Operation string `yaml:"operation"`

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -85,7 +86,8 @@ func asSplit(d Directive) (string, error) {
 	for _, a := range r.Actions {
 		switch a.Name {
 		case "id":
-			id = a.Value
+			n, _ := strconv.Atoi(a.Value)
+			id = strconv.Itoa(n)
 		case "phase", "msg", "tag", "rev", "ver", "severity", "maturity", "accuracy":
 		default:
 			fmt.Fprintf(&b, " %s", a.Name)
@@ -175,7 +177,7 @@ func judgeAsEngine(t *testing.T, text string) (accepted bool) {
 	err := loads(text)
 	if len(wrong)+len(report.Refused) > 0 {
 		for _, m := range report.Refused {
-			if err == nil && strings.Contains(m.What, "can't compile") {
+			if err == nil && strings.Contains(m.What, "can't compile") && !strings.Contains(strings.ToLower(text), "secdefaultaction") { // which it compiles with the next rule
 				t.Errorf("%q: the engine can, and we say %v", text, m)
 			}
 		}

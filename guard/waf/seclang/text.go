@@ -220,6 +220,18 @@ func (o overlay) Glob(pattern string) ([]string, error) {
 	return fs.Glob(o.base, pattern)
 }
 
+// Named is a file system of files that are asked for by name, such as those of a document; it can't be listed.
+type Named func(name string) ([]byte, error)
+
+// Open opens a file.
+func (n Named) Open(name string) (fs.File, error) {
+	data, err := n(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &list{bytes.NewReader(data), name}, nil
+}
+
 // list is one file of data, and its own description.
 type list struct {
 	*bytes.Reader
