@@ -60,7 +60,7 @@ func (r *rig) Err() error                { return r.broken }
 var rules = sync.OnceValue(waf.Load)
 
 // serving makes a rig of a document and the contracts it names.
-func serving(t *testing.T, document string, contracts map[string]string) *rig {
+func serving(t testing.TB, document string, contracts map[string]string) *rig {
 	t.Helper()
 	r, err := serve(t, document, contracts)
 	if err != nil {
@@ -69,7 +69,7 @@ func serving(t *testing.T, document string, contracts map[string]string) *rig {
 	return r
 }
 
-func serve(t *testing.T, document string, contracts map[string]string) (*rig, error) {
+func serve(t testing.TB, document string, contracts map[string]string) (*rig, error) {
 	t.Helper()
 	d, err := config.Parse("gatehouse.yaml", []byte(document))
 	if err != nil {

@@ -35,7 +35,7 @@ var answerRules = sync.OnceValue(func() *response.Rules {
 })
 
 // looking is a rig whose WAF looks into answers.
-func looking(t *testing.T, cfg response.Config, section string) *rig {
+func looking(t testing.TB, cfg response.Config, section string) *rig {
 	t.Helper()
 	r := serving(t, "guards: {rate: {off: {accept_risk: a test asks often}}"+section+"}\n"+served, map[string]string{"c.yaml": plain})
 	s := r.inOrder[0]
@@ -390,6 +390,31 @@ func TestBrokenAnswersAreStillTold(t *testing.T) {
 			w := r.ask("GET", "http://t.test/things", "")
 			if w.Body.String() != text(size) || len(r.events) != 2 || r.events[1].Kind != gate.KindBroken || r.events[1].Decision.Reason != "upstream.broken_answer" {
 				t.Errorf("%d: %d bytes, %+v", size, w.Body.Len(), r.events)
+			}
+		}
+	}
+}
+
+// BenchmarkAnswers is what a request costs whose answer is looked into, and one whose answer isn't.
+func BenchmarkAnswers(b *testing.B) {
+	for _, mode := range []response.Mode{response.Off, response.Errors} {
+		for _, coding := range []string{"", "gzip"} {
+			for _, length := range []string{"known", "unknown"} {
+				b.Run(string(mode)+"/"+coding+"/"+length, func(b *testing.B) {
+					r := looking(b, response.Config{Mode: mode}, "")
+					body := encoded(b, coding, text(1<<10))
+					b.ReportAllocs()
+					for b.Loop() {
+						n := int64(len(body))
+						if length == "unknown" {
+							n = -1
+						}
+						r.answer = answering(200, coding, "application/json", n, strings.NewReader(body))
+						if w := r.ask("GET", "http://t.test/things", ""); w.Code != 200 {
+							b.Fatal(w.Code)
+						}
+					}
+				})
 			}
 		}
 	}

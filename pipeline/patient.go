@@ -28,13 +28,11 @@ type piece struct {
 func newPatient(from io.Reader, wait time.Duration) *patient {
 	p := &patient{ask: make(chan struct{}, 1), got: make(chan piece, 1), clock: time.NewTimer(wait)}
 	go func() {
-		buffer := make([]byte, 16<<10)
+		buffer := buffers.Get().(*[32 << 10]byte)
+		defer buffers.Put(buffer) // who asked has told that it is done with what it got
 		for range p.ask {
-			n, err := from.Read(buffer)
+			n, err := from.Read(buffer[:])
 			p.got <- piece{buffer[:n], err}
-			if err != nil {
-				return
-			}
 		}
 	}()
 	return p
@@ -75,7 +73,7 @@ func (p *patient) calm() {
 	}
 }
 
-// end lets the goroutine end, once its read returns.
+// end lets the goroutine end, once its read returns. What was read before is no longer ours.
 func (p *patient) end() {
 	p.calm()
 	close(p.ask)

@@ -232,6 +232,21 @@ func TestEveryWordOfTheLists(t *testing.T) {
 	}
 }
 
+// Texts a little beside those of the tests: cut, in another case, with letters that fold to ASCII, divided by other space.
+func TestAroundTheTests(t *testing.T) {
+	for i, c := range ruleSetTests(t) {
+		at := (i * 7) % max(len(c.body), 1)
+		for j, body := range []string{
+			c.body[:at], c.body[at:], c.body[:at] + " " + c.body[at:], strings.ToUpper(c.body), strings.ReplaceAll(c.body, "s", "\u017f"),
+			strings.ReplaceAll(c.body, "k", "\u212a"), strings.ReplaceAll(c.body, " ", "\n"), "x" + c.body + "x",
+		} {
+			if (i+j)%3 == 0 { // the others would take longer than they tell
+				same(t, body, 200, 2)
+			}
+		}
+	}
+}
+
 // Texts at the edges of what the words promise.
 var edges = []string{
 	"", "x", "<?", "<?php", "<?php ", "<?PHP\nx", "<?=\t1", "<? xml", "ORA-12345:", "ora-1234", "Warning: ora_x", "Dynamic \u017fQL Error", "oRG.hsqldb.jdbc", "warning sybase warning: sybase",
