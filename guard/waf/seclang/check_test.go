@@ -274,7 +274,10 @@ func TestTheOrderCounts(t *testing.T) {
 	} {
 		f, wrong := read(t, c.text)
 		own, _ := Parse("own", `SecAction "id:100000,phase:1,pass,nolog,ctl:forceRequestBodyVariable=On"`+"\n"+`SecAction "id:200002,phase:1,pass"`)
-		all := &Files{Directives: append(own.Directives, core().Directives...)}
+		all := Join(own, core())
+		if ids := all.IDs(); !ids[100000] || !ids[942100] || ids[1] || len(ids) < 600 {
+			t.Fatal(len(ids))
+		}
 		set := Set{Before: f, Core: all}
 		if !c.before {
 			set = Set{Core: all, After: f}

@@ -36,6 +36,9 @@ type Mode string
 // Detect counts and does not deny.
 const Detect Mode = "detect"
 
+// Values lists the words.
+func (Mode) Values() []string { return []string{string(Detect)} }
+
 // Holds tells whether the exception is applied at that time.
 func (e Exception) Holds(now time.Time) bool { return now.Before(e.Until) }
 
@@ -92,10 +95,16 @@ func NewExceptions(list []Exception, known func(rule int) bool, operations []str
 	return x, m.Err()
 }
 
+// keepsBooks tells whether a rule sets, adds up or decides, and judges no request by itself: Gatehouse's own, and of the core
+// rules the families 900, 901, 905, 949, 959 and 980.
+func keepsBooks(rule int) bool {
+	return rule >= 100000 && rule < 100100 || rule >= 900000 && rule < 911000 || rule >= 949000 && rule < 950000 || rule >= 959000 && rule < 1000000
+}
+
 func (e Exception) check(known func(int) bool, operations []string, now time.Time) error {
 	var m mistake.List
 	switch {
-	case e.Rule >= 949000 && e.Rule < 950000 || e.Rule >= 959000 && e.Rule < 960000 || e.Rule >= 900000 && e.Rule < 911000 || e.Rule >= 100000 && e.Rule < 100100:
+	case keepsBooks(e.Rule):
 		m.Add("rule", "942100", "rule %d judges no request by itself: it sets, adds up or decides; except the rules that events name", e.Rule)
 	case e.Rule <= 0 || known != nil && !known(e.Rule):
 		m.Add("rule", "942100", "there is no rule %d", e.Rule)
@@ -218,6 +227,16 @@ func (a Applied) apply(tx Remover, detection bool) {
 			}
 		}
 	}
+}
+
+// Off are those that leave something out; the others are in detection.
+func (a Applied) Off() (off Applied) {
+	for _, c := range a {
+		if c.Mode != Detect {
+			off = append(off, c)
+		}
+	}
+	return off
 }
 
 // Detects tells whether a rule is in detection only here: then a denial with ApplyOff is judged again with Apply.

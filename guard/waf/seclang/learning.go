@@ -32,7 +32,7 @@ func Found(tx types.Transaction) (list []Match) {
 	seen := map[Match]bool{}
 	for _, m := range tx.MatchedRules() {
 		id := m.Rule().ID()
-		if id < 911000 && id >= 900000 || id >= 949000 && id < 950000 || id >= 959000 || id == 0 || m.Message() == "" {
+		if id == 0 || keepsBooks(id) || m.Message() == "" {
 			continue
 		}
 		level := 0
@@ -45,7 +45,7 @@ func Found(tx types.Transaction) (list []Match) {
 			if d.ChainLevel() > 0 {
 				continue // of a link: exceptions speak of the rule
 			}
-			one := Match{id, level, argument(d.Variable().Name(), d.Key())}
+			one := Match{id, level, Argument(d.Variable().Name(), d.Key())}
 			if !seen[one] {
 				seen[one] = true
 				list = append(list, one)
@@ -63,8 +63,8 @@ var (
 // other stands for names that are no plain ones, and for all that there is no more room for.
 const other = "(other)"
 
-// argument names a place as an exception does. Places of lists become *, and what a client made up is not kept.
-func argument(variable, key string) string {
+// Argument names a place as an exception does. Places of lists become *, and what a client made up is not kept.
+func Argument(variable, key string) string {
 	prefix := ""
 	switch variable {
 	case "ARGS", "ARGS_GET", "ARGS_POST", "ARGS_PATH":

@@ -117,7 +117,7 @@ func TestPlacesAreNamed(t *testing.T) {
 		{"ARGS", "a", "a"}, {"ARGS_POST", "json.a.0.b", "json.a.*.b"}, {"ARGS_POST", "json.0.1.2", "json.*.*.*"}, {"ARGS", "a.0", "a.0"}, {"ARGS", "json.a10.b", "json.a10.b"},
 		{"REQUEST_HEADERS", "referer", "header:referer"}, {"REQUEST_COOKIES", "a b", "cookie:(other)"}, {"ARGS", "<script>", "(other)"}, {"ARGS_NAMES", "x", ""}, {"REQUEST_URI", "", ""},
 	} {
-		if got := argument(c[0], c[1]); got != c[2] {
+		if got := Argument(c[0], c[1]); got != c[2] {
 			t.Errorf("%s:%s is %q, want %q", c[0], c[1], got, c[2])
 		}
 	}

@@ -11,6 +11,8 @@
 // since they speak of rules, targets and arguments in the same words.
 package seclang
 
+import "strconv"
+
 // Directive is one directive as the engine reads it: continued lines joined, comments left out.
 type Directive struct {
 	Name string // lower case, such as "secrule"
@@ -25,6 +27,30 @@ type Directive struct {
 type Files struct {
 	Directives []Directive
 	root       reader
+}
+
+// Join puts the directives of several parts into one, as the Core of a Set: Gatehouse's own and the core rule set. The whole
+// has no folder, so it is not for Text.
+func Join(parts ...*Files) *Files {
+	all := new(Files)
+	for _, p := range parts {
+		all.Directives = append(all.Directives, p.Directives...)
+	}
+	return all
+}
+
+// IDs are the ids of all rules, for what names rules.
+func (f *Files) IDs() map[int]bool {
+	ids := map[int]bool{}
+	for _, d := range f.Directives {
+		if r, err := rule(d); err == nil {
+			if id, ok := r.find("id"); ok {
+				n, _ := strconv.Atoi(id)
+				ids[n] = true
+			}
+		}
+	}
+	return ids
 }
 
 // What the readers bear. The engine's own bounds are the first two.

@@ -12,7 +12,11 @@ func chain(list []Directive) []Directive {
 			return list[:max(i, 1)]
 		}
 		r, err := rule(d)
-		if _, more := r.find("chain"); err != nil || !more {
+		_, more := r.find("chain")
+		if err != nil {
+			more = strings.Contains(d.raw, "chain") // so that its links are not taken for rules without an id
+		}
+		if !more {
 			return list[:i+1]
 		}
 	}
