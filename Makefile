@@ -7,7 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD   := -tags no_fs_access -trimpath -ldflags '-s -w -X main.release=$(VERSION)'
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test check soak bench platforms lint fmt generate clean
+.PHONY: build demo test check soak bench bench-waf platforms lint fmt generate clean
 
 build: ## the one static binary
 	$(GO) build $(BUILD) -o $(BIN)/gatehouse ./cmd/gatehouse
@@ -44,6 +44,9 @@ platforms: ## built and vetted for every platform
 
 bench: build ## CPU, latency and memory beside a bare proxy and the peers that apt has
 	@./scripts/bench
+
+bench-waf: ## what the WAF costs and finds, beside plain Coraza, Caddy with Coraza and nginx with ModSecurity
+	@./scripts/bench-waf
 
 soak: ## long campaigns: hours of fuzzing, a thousand reloads, floods
 	@./scripts/soak

@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/gatehouse-sec/gatehouse/bench/program"
 )
@@ -45,7 +47,9 @@ type Rival struct {
 type Field struct {
 	dir, binaries string
 	behind        *Server
+	guarded       sync.Mutex
 	running       []*Server
+	names         int
 }
 
 // New starts the server behind: nginx, which answers 1 KiB of JSON from memory. Binaries is the folder with gatehouse,
@@ -120,6 +124,28 @@ func (f *Field) Rivals(modes []Mode) (list []Rival, missing []string, err error)
 	return list, missing, nil
 }
 
+// Settled waits until a server is quiet: what it compiles in the background after its start is no part of a request's cost.
+func (s *Server) Settled() error {
+	c := s.Conn()
+	defer c.Close()
+	request := Request{Method: "GET", Target: "/plain/1", Fields: [][2]string{{"User-Agent", "bench/1"}, {"Accept", "*/*"}}}.Bytes()
+	before, err := s.Fine()
+	quiet := 0
+	for end := time.Now().Add(30 * time.Second); err == nil && quiet < 3 && time.Now().Before(end); {
+		if _, err = c.Send(request); err != nil && !errors.Is(err, ErrLost) { // the first may wait until the rules are compiled
+			return err
+		}
+		time.Sleep(200 * time.Millisecond)
+		var now time.Duration
+		now, err = s.Fine()
+		if quiet++; now-before > 20*time.Millisecond {
+			quiet = 0
+		}
+		before = now
+	}
+	return err
+}
+
 // Coraza is the name of the rival that the others are told as multiples of.
 const Coraza = "coraza"
 
@@ -152,6 +178,8 @@ func (f *Field) launch(file, text string, name string, args ...string) (*Server,
 	if s.Program, err = s.again(); err != nil {
 		return nil, err
 	}
+	f.guarded.Lock()
+	defer f.guarded.Unlock()
 	f.running = append(f.running, s)
 	return s, nil
 }
@@ -163,4 +191,9 @@ func (f *Field) write(name, text string) error {
 }
 
 // fresh gives a file name that wasn't used yet.
-func (f *Field) fresh(name string) string { return fmt.Sprintf("%d-%s", len(f.running), name) }
+func (f *Field) fresh(name string) string {
+	f.guarded.Lock()
+	defer f.guarded.Unlock()
+	f.names++
+	return fmt.Sprintf("%d-%s", f.names, name)
+}

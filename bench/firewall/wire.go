@@ -71,10 +71,10 @@ func (c *Conn) Send(raw []byte) (int, error) {
 	return status, err
 }
 
-const patience = 8 * time.Second // for one answer; the worst requests take most engines less than one
+const patience = 10 * time.Second // for one answer; the worst requests take most engines less than one
 
 // ErrLost is the error of a request that a server doesn't answer in time. It may still be busy with it; see Restart.
-var ErrLost = errors.New("no answer within 8 s")
+var ErrLost = errors.New("no answer within 10 s")
 
 func (c *Conn) once(raw []byte) (int, error) {
 	if c.c == nil {

@@ -46,18 +46,25 @@ func Start(address string, env []string, name string, args ...string) (*Program,
 	return p, p.Await(address)
 }
 
-// Await waits until address accepts connections; a program that doesn't listen is stopped.
+// Await waits until address accepts connections; a program that doesn't listen in time or has ended is stopped.
 func (p *Program) Await(address string) error {
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			return c.Close()
 		}
-		if time.Now().After(end) {
+		if time.Now().After(end) || p.ended() {
 			p.Stop()
 			return fmt.Errorf("%s does not listen on %s: %s", p.Cmd.Path, address, p.Log.String())
 		}
 	}
+}
+
+// ended tells that the program is over, though nobody has waited for it yet.
+func (p *Program) ended() bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return err == nil && strings.HasPrefix(rest, "Z")
 }
 
 // Stop ends it and its children at once.

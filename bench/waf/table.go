@@ -148,5 +148,6 @@ func multiple(list []float64) string {
 // half is the median.
 func half(list []float64) float64 {
 	sorted := slices.Sorted(slices.Values(list))
-	return sorted[len(sorted)/2]
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
