@@ -26,6 +26,9 @@ type Options struct {
 	Keep int
 	// Progress is told how many bytes are done, of how many, and in which file. May be nil.
 	Progress func(done, total int64, what string)
+	// Pace is told every some ten entries how many bytes were read since, and may wait: whoever verifies beside a gateway that
+	// serves must not take a processor from it for seconds. nil: as fast as it goes.
+	Pace func(ctx context.Context, bytes int) error
 	// Now is for Report.Took. Default: nothing is measured.
 	Now func() time.Time
 }
@@ -37,6 +40,9 @@ type Options struct {
 func VerifyDirectory(ctx context.Context, directory string, o Options) (Report, error) {
 	if o.Now == nil {
 		o.Now = func() time.Time { return time.Time{} }
+	}
+	if o.Pace == nil {
+		o.Pace = func(ctx context.Context, _ int) error { return ctx.Err() }
 	}
 	if o.Progress == nil {
 		o.Progress = func(int64, int64, string) {}

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/unit"
@@ -433,5 +435,65 @@ func TestVerifyingEndsWhenItIsTold(t *testing.T) {
 	}
 	if _, err := VerifyDirectory(t.Context(), filepath.Join(original, "none"), Options{}); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("%v", err)
+	}
+}
+
+// FuzzLinkOf: what is read off the beginning of a line is what a reader of the whole line finds, for every line that is one.
+func FuzzLinkOf(f *testing.F) {
+	lines, _ := appendLines(nil, Position{}, []gate.Event{{ID: "a", Kind: gate.KindSystem}, {ID: "b", Kind: gate.KindSystem, Note: `"seq":7`}})
+	for _, line := range bytes.Split(lines, []byte("\n")) {
+		f.Add(line)
+	}
+	f.Add([]byte(`{"schema":"gatehouse.event/1","seq":01,"prev":"` + strings.Repeat("a", 64) + `","id":"x"}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		seq, prev, ok := linkOf(line)
+		var link struct {
+			Seq  uint64 `json:"seq"`
+			Prev string `json:"prev"`
+		}
+		if !ok || json.Unmarshal(line, &link) != nil || bytes.Count(bytes.ToLower(line), []byte(`"seq"`)) > 1 || bytes.Count(bytes.ToLower(line), []byte(`"prev"`)) > 1 || bytes.ContainsRune(line, '\\') || !utf8.Valid(line) {
+			return
+		}
+		if link.Seq != seq || link.Prev != prev {
+			t.Errorf("%d %q of %q", seq, prev, line)
+		}
+	})
+}
+
+// A log that is longer than what is read in full at its end: each of its entries is still held against the next, wherever a
+// byte of it was changed.
+func TestAByteInALongLog(t *testing.T) {
+	dir := t.TempDir()
+	at, whole := Position{}, []byte(nil)
+	for len(whole) < 2*maxLine {
+		var lines []byte
+		lines, at = appendLines(nil, at, make([]gate.Event, 64))
+		whole = append(whole, lines...)
+	}
+	name := filepath.Join(dir, "events.jsonl")
+	verify := func(data []byte) Report {
+		t.Helper()
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := VerifyDirectory(t.Context(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r := verify(whole); !r.OK || r.Entries != at.Seq {
+		t.Fatalf("%+v", r)
+	}
+	for i := range 60 {
+		changed := bytes.Clone(whole)
+		where := i * (len(whole) / 60)
+		if where += i % 7; changed[where] == '\n' {
+			where++
+		}
+		changed[where] ^= 1 << (i % 8)
+		if r := verify(changed); r.OK {
+			t.Errorf("byte %d of %d was changed, and nobody saw it", where, len(whole))
+		}
 	}
 }
