@@ -16,6 +16,7 @@ type Verdict struct {
 	Shown  string      // the offending bytes, masked
 	Fix    string      // the narrowest exception that would have admitted the request
 	Header http.Header // fields that the answer must carry, such as Retry-After; nil for most
+	Noted  []Would     // what was found and not denied, for the event; nil for most
 }
 
 // Allow lets the request go on.
@@ -45,6 +46,9 @@ func (v Verdict) With(name, value string) Verdict {
 	v.Header = h
 	return v
 }
+
+// Noting adds what was found and not denied.
+func (v Verdict) Noting(w ...Would) Verdict { v.Noted = append(v.Noted, w...); return v }
 
 // Allowed tells whether the request goes on.
 func (v Verdict) Allowed() bool { return v.allowed }

@@ -52,6 +52,9 @@ type Tools struct {
 	Unsafe   bool                                                                    // requests pass while events cannot be written: audit.on_failure: allow
 }
 
+// file reads a file beside or below the document.
+func (t Tools) file(name string) ([]byte, error) { return t.ReadFile(name, name) }
+
 // Gateway decides about requests by one document. It never changes: a reload builds another.
 type Gateway struct {
 	tools   Tools

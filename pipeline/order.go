@@ -31,7 +31,9 @@ func order() []station {
 		}),
 		at(admit, "access", func(c access.Config, a *gate.API, _ Tools) (*access.Guard, error) { return access.New(c, a) }),
 		at(admit, "contract", func(c contract.Config, a *gate.API, _ Tools) (*contract.Guard, error) { return contract.New(c, a) }),
-		at(admit, "waf", func(c waf.Config, a *gate.API, t Tools) (*waf.Guard, error) { return waf.New(c, a, t.Rules) }),
+		at(admit, "waf", func(c waf.Config, a *gate.API, t Tools) (*waf.Guard, error) {
+			return waf.New(c, a, waf.Tools{Rules: t.Rules, Files: t.file, Now: t.Now})
+		}),
 
 		at(release, "headers", func(c headers.Config, a *gate.API, _ Tools) (*headers.Guard, error) { return headers.New(c, a) }),
 	}

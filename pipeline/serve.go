@@ -216,6 +216,7 @@ func (t *trip) ask(stages []stage) gate.Verdict {
 		began := time.Now()
 		v := t.check(s)
 		t.timing.guards[s.name] += time.Since(began).Nanoseconds()
+		t.would = append(t.would, v.Noted...)
 		if v.Allowed() {
 			continue
 		}

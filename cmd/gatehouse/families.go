@@ -38,6 +38,11 @@ func (n *node) families() {
 			put(1, g.Version())
 		}
 	}})
+	n.metrics.Add(telemetry.Family{Name: "waf_requests_total", Help: "Requests that the WAF judged: shown to be harmless without the engine (fast), or by the engine (slow).", Labels: []string{"path"}, Read: func(put telemetry.Put) {
+		fast, slow := n.kept.rules.Requests()
+		put(float64(fast), "fast")
+		put(float64(slow), "slow")
+	}})
 	n.keyFamilies()
 	n.serverFamilies()
 	n.backupFamilies()

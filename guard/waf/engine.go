@@ -3,6 +3,7 @@ package waf
 import (
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 )
@@ -22,54 +24,50 @@ type transaction interface {
 	RemoveRuleTargetByID(id int, variable variables.RuleVariable, key string, keyRx *regexp.Regexp)
 }
 
-// ask lets the engine judge, without the rules that are shown not to match. The caller closes the transaction, which is nil
-// when the engine can't judge.
-func (g *Guard) ask(s *ruleSet, x *gate.Exchange, v *view.View, remove []int) (transaction, gate.Verdict) {
-	tx := g.open(s, x, remove)
+// ask lets the engine judge, without the rules that are shown not to match. The outcome is nothing when it can't be said
+// of another request too: the request was denied, or a rule in detection matched.
+func (g *Guard) ask(x *gate.Exchange, v *view.View, a seclang.Applied, remove []int) (verdict gate.Verdict, o prefilter.Outcome) {
+	tx := g.open(x, remove)
 	if tx == nil {
-		return nil, gate.Deny(gate.Internal, ReasonEngine, "this version of the engine is not the one that is known")
+		return gate.Deny(gate.Internal, ReasonEngine, "this version of the engine is not the one that is known"), o
 	}
-	meter, end := s.clock.start(x.ID, g.cfg.Budget)
-	it, err := judge(tx, v)
-	end()
+	defer tx.Close()
+	a.ApplyOff(tx)
+	verdict = g.judge(tx, x, v)
+	switch {
+	case verdict.Allowed():
+		g.learn(tx, x)
+		return verdict, outcomeOf(tx)
+	case verdict.Reason != ReasonRule || !a.Detects():
+		return verdict, o
+	}
+	again := g.open(x, remove)
+	defer again.Close()
+	a.Apply(again)
+	if enforced := g.judge(again, x, v); !enforced.Allowed() {
+		return enforced, o
+	}
+	return gate.Allow().Noting(gate.Would{Guard: "waf", Code: verdict.Code, Reason: verdict.Reason, Rule: verdict.Rule, Detail: verdict.Detail}), o
+}
+
+// judge runs the rules of both phases, within the time that they have.
+func (g *Guard) judge(tx transaction, x *gate.Exchange, v *view.View) gate.Verdict {
+	meter, end := g.set.clock.start(x.ID, g.cfg.Budget)
+	defer end()
+	it, err := phases(tx, v)
 	switch {
 	case err != nil:
-		_ = tx.Close()
-		return nil, gate.Deny(gate.Internal, ReasonEngine, "%v", err)
+		return gate.Deny(gate.Internal, ReasonEngine, "%v", err)
 	case meter.over:
-		return tx, g.overBudget()
+		return gate.Deny(gate.TooLarge, ReasonBudget, "the rules would take more than %s of processor time for this request", g.cfg.Budget).
+			Fixed("budget: " + (2 * g.cfg.Budget).String() + "  # guards.waf")
 	case it != nil:
-		return tx, g.denial(tx, it, x)
+		return g.denial(tx, it, x)
 	}
-	return tx, gate.Allow()
+	return gate.Allow()
 }
 
-// open begins a transaction under this API's settings and exceptions; nil when the engine is not the one that is known.
-func (g *Guard) open(s *ruleSet, x *gate.Exchange, remove []int) transaction {
-	tx, ok := s.engine.NewTransactionWithID(x.ID).(transaction)
-	if !ok {
-		return nil
-	}
-	media, _, refusal := body.MediaType(x.Request.Fields)
-	if refusal != nil {
-		media = ""
-	}
-	g.settle(tx, x.Request.Method, media)
-	g.except(tx, x.Operation)
-	for _, id := range remove {
-		tx.RemoveRuleByID(id)
-	}
-	return tx
-}
-
-// overBudget denies what takes too long to judge.
-func (g *Guard) overBudget() gate.Verdict {
-	return gate.Deny(gate.TooLarge, ReasonBudget, "the rules would take more than %s of processor time for this request", g.cfg.Budget).
-		Fixed("budget: " + (2 * g.cfg.Budget).String() + "  # guards.waf")
-}
-
-// judge runs the rules of both phases.
-func judge(tx transaction, v *view.View) (*types.Interruption, error) {
+func phases(tx transaction, v *view.View) (*types.Interruption, error) {
 	if err := v.FeedHead(tx); err != nil {
 		return nil, err
 	}
@@ -82,31 +80,34 @@ func judge(tx transaction, v *view.View) (*types.Interruption, error) {
 	return tx.ProcessRequestBody()
 }
 
-// settle gives the rules this API's settings, and what the contract admitted.
-func (g *Guard) settle(tx transaction, method, media string) {
+// open begins a transaction under this API's settings; nil when the engine is not the one that is known.
+func (g *Guard) open(x *gate.Exchange, remove []int) transaction {
+	tx, ok := g.set.engine.NewTransactionWithID(x.ID).(transaction)
+	if !ok {
+		return nil
+	}
 	vars := tx.Variables().TX()
 	level := strconv.Itoa(g.cfg.Paranoia)
 	vars.Set("blocking_paranoia_level", []string{level})
 	vars.Set("detection_paranoia_level", []string{level})
 	vars.Set("inbound_anomaly_score_threshold", []string{strconv.Itoa(g.cfg.Threshold)})
-	vars.Set("allowed_methods", []string{method})
-	if media != "" {
+	vars.Set("allowed_methods", []string{x.Request.Method}) // methods and media types are the contract's business
+	if media, _, refusal := body.MediaType(x.Request.Fields); refusal == nil && media != "" {
 		vars.Set("allowed_request_content_type", []string{"|" + media + "|"})
 	}
+	if g.learning != nil {
+		seclang.Next(tx, g.cfg.Paranoia)
+	}
+	for _, id := range remove {
+		tx.RemoveRuleByID(id)
+	}
+	return tx
 }
 
-// except leaves out what the operator has excepted.
-func (g *Guard) except(tx transaction, op *gate.Operation) {
-	for _, e := range g.cfg.Except {
-		switch {
-		case !e.holds(op):
-		case e.Argument == "":
-			tx.RemoveRuleByID(e.Rule)
-		default:
-			for _, v := range arguments {
-				tx.RemoveRuleTargetByID(e.Rule, v, e.Argument, nil)
-			}
-		}
+// learn counts what the next paranoia level finds in a request that was allowed.
+func (g *Guard) learn(tx transaction, x *gate.Exchange) {
+	if g.learning != nil {
+		g.learning.Record(x.Operation.Key, seclang.Found(tx), seclang.Would(tx), g.now())
 	}
 }
 
@@ -117,8 +118,8 @@ func outcomeOf(tx transaction) prefilter.Outcome {
 		o.Matched[m.Rule().ID()]++
 	}
 	for _, m := range tx.Variables().TX().FindAll() {
-		if _, ok := o.TX[m.Key()]; !ok {
-			o.TX[m.Key()] = m.Value()
+		if key := strings.ToLower(m.Key()); o.TX[key] == "" {
+			o.TX[key] = m.Value()
 		}
 	}
 	return o

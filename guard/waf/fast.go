@@ -2,58 +2,66 @@ package waf
 
 import (
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
 )
 
-// arguments are the variables in which an exception for an argument holds.
-var arguments = []variables.RuleVariable{variables.Args, variables.ArgsGet, variables.ArgsPost}
+// scope is what exceptions leave out for one operation, as the prefilter asks for it. What is in detection is not left out:
+// it is the engine that counts it.
+type scope struct {
+	off     []int
+	applied seclang.Applied
+}
 
-// holds tells whether an exception is one for the operation.
-func (e Exception) holds(op *gate.Operation) bool { return e.Operation == "" || e.Operation == op.Key }
-
-// scope is what the exceptions leave out for one operation; it is the prefilter's view of them.
-type scope []Exception
+func scopeOf(a seclang.Applied) prefilter.Scope {
+	s := scope{applied: a.Off()}
+	for _, e := range s.applied {
+		if e.Argument == "" {
+			s.off = append(s.off, e.Rule)
+		}
+	}
+	if len(s.applied) == 0 {
+		return nil
+	}
+	return s
+}
 
 // Off tells that a rule is not asked.
-func (s scope) Off(rule int) bool {
-	return slices.ContainsFunc(s, func(e Exception) bool { return e.Rule == rule && e.Argument == "" })
-}
+func (s scope) Off(rule int) bool { return slices.Contains(s.off, rule) }
 
 // Except tells that a rule does not look at a value.
 func (s scope) Except(rule int, variable variables.RuleVariable, key string) bool {
-	return slices.ContainsFunc(s, func(e Exception) bool {
-		return e.Rule == rule && e.Argument != "" && slices.Contains(arguments, variable) && strings.EqualFold(e.Argument, key)
-	})
+	return s.applied.Covers(rule, variable.Name(), key)
+}
+
+// settings are what levels without exceptions differ in.
+type settings struct {
+	paranoia, threshold int
+	learn               bool
 }
 
 // level gives the prefilter for an operation, made when it is first asked for. It is nil when nothing can be derived from
-// the rules: then the engine judges all. Guards of the same settings share one.
-func (g *Guard) level(s *ruleSet, op *gate.Operation) *prefilter.Level {
-	filter := s.filter.Load()
+// the rules, or not yet: then the engine judges all. Guards of the same rules and settings share one.
+func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
+	filter := g.set.filter.Load()
 	if filter == nil {
 		return nil
 	}
-	var sc scope
-	for _, e := range g.cfg.Except {
-		if e.holds(op) {
-			sc = append(sc, e)
-		}
-	}
-	levels, key := &g.levels, any(op.Key)
-	if len(sc) == 0 {
-		levels, key = &s.levels, [2]int{g.cfg.Paranoia, g.cfg.Threshold}
+	levels, key := &g.set.levels, any(settings{g.cfg.Paranoia, g.cfg.Threshold, g.learning != nil})
+	if len(a) > 0 { // those of an operation only ever become fewer, as they end
+		levels, key = &g.levels, op.Key+" "+strconv.Itoa(len(a))
 	}
 	if found, ok := levels.Load(key); ok {
 		return found.(*prefilter.Level)
 	}
-	level, err := filter.NewLevel(sc, g.neutral(s, op))
+	level, err := filter.NewLevel(scopeOf(a), g.neutral(op, a))
 	if err != nil {
 		level = nil
 	}
@@ -61,8 +69,8 @@ func (g *Guard) level(s *ruleSet, op *gate.Operation) *prefilter.Level {
 	return found.(*prefilter.Level)
 }
 
-// neutral is what the rules say of a request that nobody could mind, under the exceptions of an operation.
-func (g *Guard) neutral(s *ruleSet, op *gate.Operation) prefilter.Outcome {
+// neutral is what the rules say of a request that nobody could mind.
+func (g *Guard) neutral(op *gate.Operation, a seclang.Applied) prefilter.Outcome {
 	x := &gate.Exchange{
 		ID: "neutral",
 		Request: &canon.Request{
@@ -73,12 +81,13 @@ func (g *Guard) neutral(s *ruleSet, op *gate.Operation) prefilter.Outcome {
 	}
 	var v view.View
 	v.Fill(x, nil)
-	tx := g.open(s, x, nil)
+	tx := g.open(x, nil)
 	if tx == nil {
 		return prefilter.Outcome{Denied: true}
 	}
 	defer tx.Close()
-	it, err := judge(tx, &v)
+	a.ApplyOff(tx)
+	it, err := phases(tx, &v)
 	o := outcomeOf(tx)
 	o.Denied = it != nil || err != nil
 	return o

@@ -37,12 +37,14 @@ var benign = map[string]sample{
 // fast judges a sample three times, and says what the prefilter did the last time.
 func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why string) {
 	t.Helper()
-	set, err := g.rules.compiled()
-	if err != nil {
+	if err := g.set.compile(); err != nil {
 		t.Fatal(err)
 	}
-	if <-set.derived; set.why != nil {
-		t.Fatal(set.why)
+	if <-g.set.derived; g.set.why != nil {
+		t.Fatal(g.set.why)
+	}
+	if _, err := g.set.filter.Load().NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
+		t.Fatal(err)
 	}
 	for range 3 {
 		if v := g.Check(t.Context(), x()); !v.Allowed() {
@@ -51,15 +53,14 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	}
 	e := x()
 	tree, _ := e.Body(t.Context())
-	r := g.rules.room()
-	r.ready(g.level(set, e.Operation))
+	r, level := g.rules.room(), g.level(e.Operation, nil)
+	r.ready(level)
 	r.view.Fill(e, tree)
-	_, shown = g.level(set, e.Operation).Judge(&r.view, r.work)
-	if !shown {
-		tx, _ := g.ask(set, e, &r.view, nil)
-		return false, fmt.Sprint(g.level(set, e.Operation).Learn(&r.view, r.work, outcomeOf(tx)), " ", r.work.First())
+	if _, shown = level.Judge(&r.view, r.work); shown {
+		return true, ""
 	}
-	return shown, ""
+	_, o := g.ask(e, &r.view, nil, nil)
+	return false, fmt.Sprint(level.Learn(&r.view, r.work, o), " ", r.work.First())
 }
 
 func TestOrdinaryRequestsAreFast(t *testing.T) {

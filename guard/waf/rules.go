@@ -1,14 +1,20 @@
 package waf
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io/fs"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/response"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 )
@@ -27,9 +33,6 @@ SecArgumentsLimit 100000
 SecResponseBodyAccess Off
 SecAuditEngine Off
 SecRxPreFilter On
-SecAction "id:100000,phase:1,pass,nolog,t:none,ctl:forceRequestBodyVariable=On"
-SecRule REQUEST_HEADERS:Content-Type "@rx ^(?:application(?:/soap\+|/)|text/)xml" "id:100001,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=XML"
-SecRule REQUEST_HEADERS:Content-Type "@rx ^application/(?:json|[a-z0-9.-]+[+]json)" "id:100002,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=JSON"
 SecRule REQBODY_ERROR "!@eq 0" "id:100003,phase:2,log,deny,status:400,t:none,msg:'Request body could not be parsed'"
 SecRule ARGUMENTS_LIMIT_REACHED "!@eq 0" "id:100004,phase:2,log,deny,status:400,t:none,msg:'More arguments than the engine takes'"
 Include @crs-setup.conf.example
@@ -37,58 +40,119 @@ SecAction "id:100010,phase:1,pass,nolog,t:none,setvar:tx.early_blocking=0,setvar
 Include @owasp_crs/*.conf
 `
 
-// Rules is the Core Rule Set, compiled once and shared by all APIs. The zero Rules is not usable; see Load.
+// coreBegins is where the core rules begin in the directives.
+const coreBegins = "Include @crs-setup.conf.example\n"
+
+// Rules are the rule sets in use: the Core Rule Set alone, and with files of operators. Each is compiled once, shared by all
+// APIs and documents that name the same files with the same content, and gone with the last of them. The zero Rules is not
+// usable; see Load.
 type Rules struct {
-	once  sync.Once
-	set   *ruleSet
-	err   error
-	rooms sync.Pool
+	core    *ruleSet
+	mu      sync.Mutex
+	own     map[[sha256.Size]byte]weak.Pointer[ruleSet] // by what the engine is given
+	answers *response.Rules
+	learned sync.Map // name of an API -> *seclang.Learning
+	rooms   sync.Pool
+	fast    atomic.Uint64 // requests whose outcome was shown without the engine
+	slow    atomic.Uint64 // requests that the engine judged
 }
 
-// ruleSet is what compiling gives.
+// ruleSet is one set of rules.
 type ruleSet struct {
+	compile func() error // once
 	engine  coraza.WAF
 	clock   watch
+	known   map[int]bool                     // numbers of rules
+	places  map[int]string                   // number of an operator's rule -> file:line
 	filter  atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
 	derived chan struct{}                    // closed when that is known
 	why     error                            // why there is no filter
-	levels  sync.Map                         // paranoia and threshold -> *prefilter.Level without exceptions
+	levels  sync.Map                         // settings -> *prefilter.Level without exceptions
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
 func Load() *Rules {
-	r := new(Rules)
-	go func() { _, _ = r.compiled() }() // Ready and Check tell the error
+	r := &Rules{core: newSet(directives, coreruleset.FS), own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
+	r.answers = response.NewRules(func() (coraza.WAF, error) { return r.core.engine, r.core.compile() }, coreruleset.FS, threadTime)
+	go func() { _ = r.core.compile() }() // Ready and Check tell the error
 	return r
 }
 
-// compiled waits until the rules are usable.
-func (r *Rules) compiled() (*ruleSet, error) {
-	r.once.Do(func() {
-		engine, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives))
+// learn gives the counts of an API, which outlive a document.
+func (r *Rules) learn(api string) *seclang.Learning {
+	found, _ := r.learned.LoadOrStore(api, new(seclang.Learning))
+	return found.(*seclang.Learning)
+}
+
+// Learned is what the next paranoia level would deny, by API, where learning is on.
+func (r *Rules) Learned() map[string]seclang.Learned {
+	all := map[string]seclang.Learned{}
+	r.learned.Range(func(api, l any) bool {
+		all[api.(string)] = l.(*seclang.Learning).Report()
+		return true
+	})
+	return all
+}
+
+// has tells whether there is a rule of that number; every number is one while the rules are not compiled.
+func (s *ruleSet) has(rule int) bool { return s.compile() != nil || s.known[rule] }
+
+// newSet is a set that is compiled when compile is first called.
+func newSet(text string, files fs.FS) *ruleSet {
+	s := &ruleSet{derived: make(chan struct{}), known: map[int]bool{}}
+	s.compile = sync.OnceValue(func() error {
+		engine, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(files).WithDirectives(text))
 		if err != nil {
-			r.err = fmt.Errorf("compile the core rule set: %w", err)
-			return
+			return fmt.Errorf("compile the rules: %w", err)
 		}
-		s := &ruleSet{engine: engine, derived: make(chan struct{})}
 		rules, err := secrule.Read(engine)
 		if err == nil {
 			err = secrule.Wrap(engine, s.clock.wrap)
 		}
 		if err != nil {
-			r.err = fmt.Errorf("read the core rule set: %w", err)
-			return
+			return err
 		}
-		r.set = s
-		go s.derive(rules) // until then the engine judges all
+		for _, rule := range rules {
+			s.known[rule.ID] = true
+		}
+		s.engine = engine
+		go s.derive(rules, files) // until then the engine judges all
+		return nil
 	})
-	return r.set, r.err
+	return s
 }
 
+// with gives the set that has an operator's files too, compiled.
+func (r *Rules) with(o own) (*ruleSet, error) {
+	if len(o.before.Directives)+len(o.after.Directives) == 0 {
+		return r.core, nil
+	}
+	settings, rules, _ := strings.Cut(directives, coreBegins)
+	text := settings + o.before.Directives + coreBegins + rules + o.after.Directives
+	sum := sha256.Sum256([]byte(text)) // lists of words stand in it by the hash of their content
+	r.mu.Lock()
+	s := r.own[sum].Value()
+	if s == nil {
+		s = newSet(text, o.over(coreruleset.FS))
+		s.places = o.places()
+		r.own[sum] = weak.Make(s)
+		for key, p := range r.own {
+			if p.Value() == nil {
+				delete(r.own, key)
+			}
+		}
+	}
+	r.mu.Unlock()
+	return s, s.compile()
+}
+
+// Requests is how many requests were judged without the engine, and by it.
+func (r *Rules) Requests() (fast, slow uint64) { return r.fast.Load(), r.slow.Load() }
+
 // derive makes the prefilter.
-func (s *ruleSet) derive(rules []*secrule.Rule) {
+func (s *ruleSet) derive(rules []*secrule.Rule, files fs.FS) {
 	defer close(s.derived)
-	f, err := prefilter.New(rules, coreruleset.FS)
+	f, err := prefilter.New(rules, files)
 	if err != nil {
 		s.why = err
 		return
@@ -96,11 +160,8 @@ func (s *ruleSet) derive(rules []*secrule.Rule) {
 	s.filter.Store(f)
 }
 
-// Ready waits until the rules are compiled, and tells why they cannot be.
-func (r *Rules) Ready() error {
-	_, err := r.compiled()
-	return err
-}
+// Ready waits until the core rules are compiled, and tells why they cannot be.
+func (r *Rules) Ready() error { return r.core.compile() }
 
 // room is what judging one request needs; it is used again.
 type room struct {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +16,8 @@ import (
 	"github.com/corazawaf/coraza/v3/types"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
-	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/response"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
@@ -42,29 +42,39 @@ type Config struct {
 	Threshold int `yaml:"threshold"`
 	// How much processor time the rules may take for one request before it is denied with 413. Default 50ms.
 	Budget time.Duration `yaml:"budget"`
+	// Whether the rules of the next paranoia level run too, for the report of gatehouse waf learned; they deny nothing. Default false.
+	Learn bool `yaml:"learn"`
+	// Own rules, in SecLang.
+	Rules Own `yaml:"rules"`
 	// Exceptions for requests that the rules misjudge, as narrow as they can be written.
-	Except []Exception `yaml:"except"`
+	Except []seclang.Exception `yaml:"except"`
+	// Whether answers are looked into, and what becomes of those in which something is found.
+	Responses response.Config `yaml:"responses"`
 }
 
-// Exception lets one rule be, for one argument or everywhere.
-type Exception struct {
-	// Number of the rule, as events name it, such as 942100.
-	Rule int `yaml:"rule"`
-	// Name of the argument that the rule does not look at, such as comment or json.note. Without it, the rule is off.
-	Argument string `yaml:"argument"`
-	// Operation for which it holds. Without it, all.
-	Operation string `yaml:"operation"`
+// Tools are what the guard is handed.
+type Tools struct {
+	Rules *Rules
+	Files func(name string) ([]byte, error) // files beside or below the document
+	Now   func() time.Time
 }
 
 // Guard is the guard. Make it with New.
 type Guard struct {
-	cfg    Config
-	rules  *Rules
-	levels sync.Map // key of an operation that has exceptions -> *prefilter.Level
+	*response.Inspector // of answers
+
+	cfg      Config
+	api      string
+	rules    *Rules
+	set      *ruleSet
+	except   *seclang.Exceptions
+	now      func() time.Time
+	levels   sync.Map // of operations that have exceptions -> *prefilter.Level
+	learning *seclang.Learning
 }
 
-// New checks the section.
-func New(cfg Config, api *gate.API, rules *Rules) (*Guard, error) {
+// New checks the section. Core rules that can't be compiled are told by Rules.Ready.
+func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 	var m mistake.List
 	if cfg.Paranoia < 0 || cfg.Paranoia > 4 {
 		m.Add("paranoia", "paranoia: 1", "%d is no paranoia level; they go from 1 to 4", cfg.Paranoia)
@@ -72,36 +82,44 @@ func New(cfg Config, api *gate.API, rules *Rules) (*Guard, error) {
 	if cfg.Threshold < 0 {
 		m.Add("threshold", "threshold: 5", "a negative threshold would deny everything")
 	}
-	for i, e := range cfg.Except {
-		path := fmt.Sprintf("except[%d]", i)
-		if e.Rule < 911000 || e.Rule > 944999 {
-			m.Add(path+".rule", "942100", "%d is no attack rule of the core rule set; they go from 911000 to 944999", e.Rule)
-		}
-		if e.Operation != "" && !slices.ContainsFunc(api.Operations, func(op *gate.Operation) bool { return op.Key == e.Operation }) {
-			m.Add(path+".operation", nearest(e.Operation, api), "API %q has no operation %q", api.Name, e.Operation)
-		}
-	}
-	if cfg.Paranoia == 0 {
-		cfg.Paranoia = 1
-	}
-	if cfg.Threshold == 0 {
-		cfg.Threshold = 5
-	}
 	if cfg.Budget < 0 {
 		m.Add("budget", "budget: 50ms", "no time at all would deny everything")
 	}
-	if cfg.Budget == 0 {
-		cfg.Budget = 50 * time.Millisecond
+	g := &Guard{cfg: cfg.withDefaults(), api: api.Name, rules: t.Rules, set: t.Rules.core, now: t.Now}
+	files, err := cfg.Rules.read(t.Files, t.Now())
+	m.Under("rules", err)
+	if err == nil {
+		if set, err := t.Rules.with(files); err != nil {
+			m.Add("rules", "", "the engine does not take these files: %v", err)
+		} else {
+			g.set = set
+		}
 	}
-	return &Guard{cfg: cfg, rules: rules}, m.Err()
+	keys := make([]string, len(api.Operations))
+	for i, op := range api.Operations {
+		keys[i] = op.Key
+	}
+	g.except, err = seclang.NewExceptions(cfg.Except, g.set.has, keys, t.Now())
+	m.Under("except", err)
+	g.Inspector, err = response.New(cfg.Responses, g.cfg.Paranoia, api, t.Rules.answers)
+	m.Under("responses", err)
+	if cfg.Learn {
+		g.learning = t.Rules.learn(api.Name)
+	}
+	return g, m.Err()
 }
 
-func nearest(word string, api *gate.API) string {
-	known := make([]string, len(api.Operations))
-	for i, op := range api.Operations {
-		known[i] = op.Key
+func (c Config) withDefaults() Config {
+	if c.Paranoia == 0 {
+		c.Paranoia = 1
 	}
-	return mistake.Nearest(word, known)
+	if c.Threshold == 0 {
+		c.Threshold = 5
+	}
+	if c.Budget == 0 {
+		c.Budget = 50 * time.Millisecond
+	}
+	return c
 }
 
 // NeedsBody tells that bodies are inspected, but for streams and what is declared opaque.
@@ -125,8 +143,7 @@ func inspects(op *gate.Operation) bool {
 
 // Check judges the request: by the prefilter when it knows the answer, else by the engine.
 func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
-	set, err := g.rules.compiled()
-	if err != nil {
+	if err := g.set.compile(); err != nil {
 		return gate.Deny(gate.Internal, ReasonEngine, "%v", err)
 	}
 	tree := &body.Tree{}
@@ -139,24 +156,26 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	r := g.rules.room()
 	defer g.rules.giveBack(r)
 	r.view.Fill(x, tree)
-	level := g.level(set, x.Operation)
-	if level != nil {
-		r.ready(level)
-		if _, shown := level.Judge(&r.view, r.work); shown {
-			return gate.Allow()
-		}
+	if r.view.TooMany() {
+		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
-	var rest prefilter.Narrowing
-	if level != nil {
-		rest = level.Narrow(&r.view, r.work)
-	}
-	tx, verdict := g.ask(set, x, &r.view, rest.Remove)
-	if tx == nil {
+	applied := g.except.For(x.Operation.Key, g.now())
+	level := g.level(x.Operation, applied)
+	if level == nil {
+		g.rules.slow.Add(1)
+		verdict, _ := g.ask(x, &r.view, applied, nil)
 		return verdict
 	}
-	defer tx.Close()
-	if level != nil && verdict.Allowed() {
-		_ = level.Learn(&r.view, r.work, outcomeOf(tx)) // what can't be learned is asked each time
+	r.ready(level)
+	if _, shown := level.Judge(&r.view, r.work); shown {
+		g.rules.fast.Add(1)
+		return gate.Allow()
+	}
+	g.rules.slow.Add(1)
+	rest := level.Narrow(&r.view, r.work)
+	verdict, outcome := g.ask(x, &r.view, applied, rest.Remove)
+	if verdict.Allowed() && outcome.Matched != nil {
+		_ = level.Learn(&r.view, r.work, outcome) // what can't be learned is asked each time
 	}
 	return verdict
 }
@@ -168,10 +187,11 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_.\[\]:-]{1,80}$`)
 // denial names the rules that matched, the place they matched at, and the exception that would admit just that.
 func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange) gate.Verdict {
 	var words []string
-	var first, shown, argument string
+	var first, shown string
+	fix := seclang.Exception{Operation: x.Operation.Key, Author: "YOU", Reason: "why the rule errs here", Until: g.now().AddDate(0, 3, 0)}
 	for _, m := range tx.MatchedRules() {
 		id := m.Rule().ID()
-		if id < 911000 || id > 944999 || m.Message() == "" {
+		if !judges(id) || m.Message() == "" && id < 1000000 && id >= 900000 {
 			continue
 		}
 		where := ""
@@ -183,9 +203,10 @@ func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange)
 				where += ":" + gate.Mask(d.Key())
 			}
 			if first == "" {
-				first, shown = strconv.Itoa(id), gate.Mask(d.Value())
-				if strings.HasPrefix(where, "args") && plainName.MatchString(d.Key()) {
-					argument = d.Key()
+				first, shown = g.nameOf(id), gate.Mask(d.Value())
+				fix.Rule = id
+				if plainName.MatchString(d.Key()) {
+					fix.Argument = seclang.Argument(d.Variable().Name(), d.Key())
 				}
 			}
 			break
@@ -193,12 +214,20 @@ func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange)
 		words = append(words, fmt.Sprintf("%d %s (%s)", id, m.Message(), where))
 	}
 	if first == "" {
-		first = strconv.Itoa(it.RuleID)
+		first, fix.Rule = g.nameOf(it.RuleID), it.RuleID
 	}
-	fix := "except: [{rule: " + first
-	if argument != "" {
-		fix += ", argument: " + argument
+	return gate.Deny(gate.Attack, ReasonRule, "%s", strings.Join(words, "; ")).At(first).Showing(shown).Fixed("except: [" + fix.String() + "]  # guards.waf")
+}
+
+// judges tells that a rule judges a request, and does not only set, add up or decide.
+func judges(id int) bool {
+	return id < 100000 || id > 100099 && id < 900000 || id >= 911000 && id < 949000 || id >= 1000000
+}
+
+// nameOf is how events name a rule.
+func (g *Guard) nameOf(id int) string {
+	if place, ok := g.set.places[id]; ok {
+		return fmt.Sprintf("rule %d (%s)", id, place)
 	}
-	fix += ", operation: " + x.Operation.Key + "}]  # guards.waf"
-	return gate.Deny(gate.Attack, ReasonRule, "%s", strings.Join(words, "; ")).At("crs " + first).Showing(shown).Fixed(fix)
+	return "crs " + strconv.Itoa(id)
 }
