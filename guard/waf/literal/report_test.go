@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // tally is what a rule did with ordinary values.
@@ -91,20 +90,6 @@ func scanAll(t *testing.T, s *Sieve, values []value, tallies []tally) map[string
 		out[v.kind] = c
 	}
 	return out
-}
-
-func TestBuildIsQuick(t *testing.T) {
-	rules := crs(t)
-	start := time.Now()
-	var b Builder
-	for _, r := range rules {
-		c, _ := r.condition()
-		b.Add(c)
-	}
-	derived := time.Since(start)
-	start = time.Now()
-	b.Build()
-	t.Logf("derived in %v, built in %v", derived, time.Since(start))
 }
 
 func show(c Condition) string {
