@@ -103,8 +103,7 @@ func (r reader) file(name string) ([]byte, error) {
 	}
 	f, err := r.fs.Open(name)
 	if err != nil {
-		var inner *fs.PathError
-		if errors.As(err, &inner) {
+		for inner := new(fs.PathError); errors.As(err, &inner); { // the name is said once
 			err = inner.Err
 		}
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -226,8 +225,8 @@ func (w *walk) included(p place, name string) []string {
 		w.wrong(p, "Include rules/*.conf", "a * stands for names of one folder, with their ending, in a file at the top of the document's folder; here write one Include for each file")
 		return nil
 	}
-	if w.files.root.fs == nil {
-		w.wrong(p, "", "there are no files here")
+	if _, named := w.files.root.fs.(Named); named || w.files.root.fs == nil {
+		w.wrong(p, "Include "+path.Join(path.Dir(name), "name.conf"), "folders are not listed here; write one Include for each file")
 		return nil
 	}
 	names, err := fs.Glob(w.files.root.fs, full)

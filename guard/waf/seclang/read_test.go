@@ -1,6 +1,7 @@
 package seclang
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -170,6 +171,26 @@ func TestTextIsWhatWasRead(t *testing.T) {
 	for value, want := range map[string][2]bool{"a=first": {true, false}, "a=second": {false, true}, "b=first": {false, true}, "b=second": {true, false}, "c=end": {true, true}, "c=none": {false, false}} {
 		if got := [2]bool{denies("first", value), denies("second", value)}; got != want {
 			t.Errorf("%s: %v, want %v", value, got, want)
+		}
+	}
+}
+
+// Files that are handed over by name are read like those of a folder, but for a *: nobody lists the folder.
+func TestNamedFiles(t *testing.T) {
+	files := with("Include sub/a.conf\nSecRule ARGS \"@pmFromFile words.data\" \"id:1,phase:2,deny\"")
+	files["sub/a.conf"] = &fstest.MapFile{Data: []byte("SecMarker a")}
+	named := Named(func(name string) ([]byte, error) { return fs.ReadFile(files, name) })
+	f, wrong := Read(named, "own.conf")
+	if err := Check(Set{After: f}).Err(false); len(wrong) > 0 || err != nil || len(f.Directives) != 2 {
+		t.Fatal(wrong, err, f.Directives)
+	}
+	if text, err := f.Text(); err != nil || len(text.Data) != 1 {
+		t.Error(text, err)
+	}
+	for text, want := range map[string]string{"Include *.conf": "folders are not listed", "Include none.conf": "read none.conf: file does not exist"} {
+		files["own.conf"] = &fstest.MapFile{Data: []byte(text)}
+		if _, wrong := Read(named, "own.conf"); len(wrong) != 1 || !strings.Contains(wrong[0].Error(), want) {
+			t.Errorf("%s: %v", text, wrong)
 		}
 	}
 }
