@@ -132,12 +132,13 @@ func (v inventor) record(s map[string]any, depth int) any {
 	out := map[string]any{}
 	properties, _ := s["properties"].(map[string]any)
 	required, _ := s["required"].([]any)
+	short := int(bound(s, "minProperties", 0))
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
 		inner := v.object(properties[name])
 		if only, _ := inner["readOnly"].(bool); only {
 			continue
 		}
-		if slices.Contains(required, any(name)) || depth > 1 && v.IntN(3) > 0 {
+		if slices.Contains(required, any(name)) || len(out) < short || depth > 1 && v.IntN(3) > 0 {
 			out[name] = v.value(properties[name], name, depth-1)
 		}
 	}

@@ -95,7 +95,7 @@ var hostile = []string{"Script Injection", "SQL Injection", "Server Code Injecti
 // them. Without a root it gives a few of our own.
 func Naughty(root string) ([]string, error) {
 	if root == "" {
-		return []string{"undefined", "null", "1/0", "-1.00", "0x7fffffff", "Ω≈ç√∫˜µ≤≥÷", "ثم نفس سقطت وبالتحديد", "田中さんにあげて下さい", "👾 🙇 💁", "Scunthorpe", "⁰⁴⁵₀₁₂", "‪‪test‪"}, nil
+		return []string{"undefined", "NULL", "0/0", "-0.50", "0xCAFE", "1,5e3", "±½÷×", "عند الباب", "時計と桂花", "\U0001f63a\U0001f422", "Penistone", "x²y³", "a\u200eb", "ﬀ ĳ ǆ", "CON"}, nil
 	}
 	raw, err := os.ReadFile(filepath.Join(root, "naughty-strings", "blns.txt"))
 	if err != nil {
