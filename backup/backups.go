@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"filippo.io/age"
@@ -100,8 +101,15 @@ func newBackups(cfg Config, tools Tools, place Destination) *Backups {
 	return b
 }
 
+// pace is that of what is brought elsewhere; work is that of what keeps a processor busy.
 func (b *Backups) pace() *pace {
 	return &pace{rate: int64(b.cfg.MaxRate), now: time.Now, sleep: b.sleep}
+}
+
+func (b *Backups) work() *pace {
+	p := b.pace()
+	p.share = processorShare(runtime.NumCPU())
+	return p
 }
 
 func quiet(told Progress) Progress {
@@ -184,7 +192,7 @@ func (b *Backups) write(ctx context.Context, told Progress) (made Made, err erro
 	}
 	name, sum, size, err := b.spool.add(id, func(out io.Writer) error {
 		var err error
-		m, err = write(ctx, out, m, content.Parts, to, by, b.pace(), told)
+		m, err = write(ctx, out, m, content.Parts, to, by, b.work(), told)
 		return err
 	})
 	if err != nil {

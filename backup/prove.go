@@ -146,7 +146,7 @@ func (b *Backups) restored(ctx context.Context, name string, e Entry, extra []ag
 	defer file.Close()
 	sum := sha256.New()
 	_, _, size, _ := readName(name)
-	m, err := unpack(scratch.path, false, &reader{ctx: ctx, ids: ids, size: size, trust: trustOnly(keys), pace: b.pace(), told: told}, io.TeeReader(file, sum))
+	m, err := unpack(scratch.path, false, &reader{ctx: ctx, ids: ids, size: size, trust: trustOnly(keys), pace: b.work(), told: told}, io.TeeReader(file, sum))
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (b *Backups) restored(ctx context.Context, name string, e Entry, extra []ag
 		return flaw(Damaged, "", "it is not the file that was made: its SHA-256 is another")
 	}
 	proof.Made, proof.Revision, proof.Parts, proof.Bytes = m.Time, m.Revision, len(m.Parts), m.Size()
-	checks := append([]Check{{Name: "events", Run: eventsCheck(b.tools.EventKeys)}}, b.tools.Checks...)
+	checks := append([]Check{{Name: "events", Run: eventsCheck(b.tools.EventKeys, b.work().twice())}}, b.tools.Checks...)
 	proof.Checks, err = runChecks(ctx, checks, Opened{scratch.path, m}, b.tools.Now, told)
 	return err
 }
@@ -224,7 +224,7 @@ func runChecks(ctx context.Context, checks []Check, o Opened, now func() time.Ti
 }
 
 // eventsCheck holds the copied events, or what there is of them, against their signed checkpoints.
-func eventsCheck(keys func() []ed25519.PublicKey) func(context.Context, Opened) (string, error) {
+func eventsCheck(keys func() []ed25519.PublicKey, p *pace) func(context.Context, Opened) (string, error) {
 	return func(ctx context.Context, o Opened) (string, error) {
 		var known []ed25519.PublicKey
 		if keys != nil {
@@ -241,7 +241,7 @@ func eventsCheck(keys func() []ed25519.PublicKey) func(context.Context, Opened) 
 		if _, err := os.Stat(directory); errors.Is(err, os.ErrNotExist) {
 			return fmt.Sprintf("%d signed checkpoints, no events", len(witness)), nil
 		}
-		r, err := audit.VerifyDirectory(ctx, directory, audit.Options{Keys: known, Witness: witness, Node: o.Manifest.Maker.Node, Keep: -1})
+		r, err := audit.VerifyDirectory(ctx, directory, audit.Options{Keys: known, Witness: witness, Node: o.Manifest.Maker.Node, Keep: -1, Pace: p.take})
 		if err == nil {
 			err = r.Err()
 		}

@@ -348,3 +348,37 @@ func TestNamesSortAsTheyWereMade(t *testing.T) {
 		t.Errorf("due %v after %v, %v", due, made.Time, err)
 	}
 }
+
+// Whatever a byte costs, no more of a processor is taken than is given, in slices that no request feels; others that take the
+// processor stretch a backup three times, not for ever.
+func TestTheShareIsKept(t *testing.T) {
+	const rate = 64 << 20
+	for name, c := range map[string]struct {
+		cost  time.Duration // of 64 KiB
+		share float64
+		least time.Duration
+		most  time.Duration // for 64 MiB
+	}{
+		"cheap: the rate bounds it":       {100 * time.Microsecond, 0.36, 990 * time.Millisecond, 1100 * time.Millisecond},
+		"dear: the share does":            {600 * time.Microsecond, 0.36, 1600 * time.Millisecond, 1800 * time.Millisecond},
+		"others are there: it still ends": {2 * time.Millisecond, 0.2, 2900 * time.Millisecond, 5 * time.Second},
+	} {
+		clock, slept, slices := noon, time.Duration(0), 0
+		p := &pace{rate: rate, share: c.share, now: func() time.Time { return clock }, sleep: func(_ context.Context, d time.Duration) error {
+			clock, slept, slices = clock.Add(d), slept+d, slices+1
+			return nil
+		}}
+		for range 1024 {
+			if err := p.take(t.Context(), 64<<10); err != nil {
+				t.Fatal(err)
+			}
+			clock = clock.Add(c.cost)
+		}
+		if took := clock.Sub(noon); took < c.least || took > c.most {
+			t.Errorf("%s: 64 MiB take %s, %s of it asleep in %d pieces", name, took, slept, slices)
+		}
+		if slices < 150 {
+			t.Errorf("%s: it rested %d times", name, slices)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
@@ -18,6 +19,7 @@ import (
 // part's size is not known before it is written, so it lies there in numbered pieces.
 const (
 	pieceSize = 1 << 20
+	sliceSize = 64 << 10 // of a piece, that is written in one go
 	beginName = "manifest.begin.json"
 	endName   = "manifest.json"
 	partsName = "part/"
@@ -99,14 +101,18 @@ func (w *writer) manifest(name string, m Manifest, by Signer) error {
 }
 
 func (w *writer) entry(name string, data []byte) error {
-	if err := w.pace.take(w.ctx, len(data)); err != nil {
-		return err
-	}
 	if err := w.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: int64(len(data)), Format: tar.FormatPAX}); err != nil {
 		return err
 	}
-	_, err := w.tar.Write(data)
-	return err
+	for slice := range slices.Chunk(data, sliceSize) {
+		if err := w.pace.take(w.ctx, len(slice)); err != nil {
+			return err
+		}
+		if _, err := w.tar.Write(slice); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *writer) part(p Part) (Sum, error) {
