@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"bufio"
-	"compress/gzip"
 	"compress/zlib"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -79,6 +79,9 @@ type unpacked struct {
 	count int64 // of what came out
 }
 
+// gunzips are readers of gzip, whose tables are large.
+var gunzips = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
 // decode begins to take a coding off. What is read of the body is kept in raw until it is taken.
 func decode(coding string, raw *kept) (*unpacked, error) {
 	d := &unpacked{raw: raw, close: func() {}}
@@ -86,7 +89,9 @@ func decode(coding string, raw *kept) (*unpacked, error) {
 	var err error
 	switch coding {
 	case "gzip", "x-gzip":
-		d.plain, err = gzip.NewReader(in)
+		z := gunzips.Get().(*gzip.Reader)
+		d.plain, d.close = z, func() { gunzips.Put(z) }
+		err = z.Reset(in)
 	case "deflate":
 		d.plain, err = zlib.NewReader(in)
 	case "br":

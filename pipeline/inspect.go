@@ -80,7 +80,7 @@ func (t *trip) inspect(a *gate.Answer, response *http.Response) (i *inspected, v
 		return i, v
 	}
 	if i.flush {
-		i.patient = newPatient(i.plain, wait)
+		i.patient = newPatient(i.plain, wait, i.forget)
 		i.plain = i.patient
 	}
 	return i, i.begin(t.r.Context(), response.ContentLength, most)
@@ -292,6 +292,11 @@ func (i *inspected) close() {
 		i.patient.end()
 		return
 	}
+	i.forget()
+}
+
+// forget gives back what decoding took, once nobody reads.
+func (i *inspected) forget() {
 	if i.decoder != nil {
 		i.decoder.close()
 	}

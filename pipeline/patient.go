@@ -24,10 +24,11 @@ type piece struct {
 	err   error
 }
 
-// newPatient reads from a body for at most so long, until hurry is over.
-func newPatient(from io.Reader, wait time.Duration) *patient {
+// newPatient reads from a body for at most so long, until hurry is over. Done is called when nobody reads it any more.
+func newPatient(from io.Reader, wait time.Duration, done func()) *patient {
 	p := &patient{ask: make(chan struct{}, 1), got: make(chan piece, 1), clock: time.NewTimer(wait)}
 	go func() {
+		defer done()
 		buffer := buffers.Get().(*[32 << 10]byte)
 		defer buffers.Put(buffer) // who asked has told that it is done with what it got
 		for range p.ask {
