@@ -16,7 +16,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -76,7 +75,7 @@ func TestFaults(t *testing.T) {
 		}, status: 429, code: gate.TooMany, reason: "rate.address"},
 
 		{control: "waf", fault: "rules that did not compile", guards: inspecting, inject: spoiled, later: func(_ *testing.T, r *house) {
-			*hidden[error](r.node.kept.rules, "err") = errors.New("compile the core rule set: no memory")
+			broken(r.node.kept.rules)
 		}, status: 500, code: gate.Internal, reason: "waf.engine"},
 		{control: "waf", fault: "panic", guards: inspecting, inject: spoiled, status: 500, code: gate.Internal, reason: "guard.panic"},
 
@@ -234,9 +233,21 @@ func (c counters) CompareAndSwapWithTTL(context.Context, string, int64, int64, t
 
 // spoiled gives the node rules that count as compiled but are not there.
 func spoiled(_ *testing.T, r *house) {
-	rules := new(waf.Rules)
-	hidden[sync.Once](rules, "once").Do(func() {})
-	r.node.kept.rules = rules
+	r.node.kept.rules = waf.Load()
+	compiles(r.node.kept.rules, nil)
+}
+
+// broken makes rules tell that they did not compile.
+func broken(rules *waf.Rules) {
+	compiles(rules, errors.New("compile the core rule set: no memory"))
+}
+
+func compiles(rules *waf.Rules, err error) {
+	_ = rules.Ready() // nothing is compiling any more
+	set := reflect.ValueOf(rules).Elem().FieldByName("core").Elem()
+	*(*func() error)(unsafe.Pointer(set.FieldByName("compile").UnsafeAddr())) = func() error { return err }
+	engine := set.FieldByName("engine")
+	reflect.NewAt(engine.Type(), unsafe.Pointer(engine.UnsafeAddr())).Elem().SetZero()
 }
 
 // hidden reaches a field of another package: what stands there cannot be made to fail otherwise.
@@ -249,7 +260,7 @@ func TestNoStartWithoutRules(t *testing.T) {
 	t.Parallel()
 	r := prepared(t, listening+inspecting+"apis: [{name: a, contract: orders.yaml, to: [\"http://127.0.0.1:1\"]}]\n", nil)
 	spoiled(t, r)
-	*hidden[error](r.node.kept.rules, "err") = errors.New("compile the core rule set: no memory")
+	broken(r.node.kept.rules)
 	if err := r.tryStart(); err == nil || !strings.Contains(err.Error(), "core rule set") {
 		t.Errorf("start: %v", err)
 	}

@@ -50,7 +50,7 @@ type settings struct {
 // level gives the prefilter for an operation, made when it is first asked for. It is nil when nothing can be derived from
 // the rules, or not yet: then the engine judges all. Guards of the same rules and settings share one.
 func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
-	filter := g.set.filter.Load()
+	filter := g.filter.filter.Load()
 	if filter == nil {
 		return nil
 	}

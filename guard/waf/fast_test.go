@@ -40,10 +40,10 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	if err := g.set.compile(); err != nil {
 		t.Fatal(err)
 	}
-	if <-g.set.derived; g.set.why != nil {
-		t.Fatal(g.set.why)
+	if <-g.filter.done; g.filter.why != nil {
+		t.Fatal(g.filter.why)
 	}
-	if _, err := g.set.filter.Load().NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
+	if _, err := g.filter.filter.Load().NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

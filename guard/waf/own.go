@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,14 +38,16 @@ func (o own) places() map[int]string {
 	return list
 }
 
-// coreFiles are the core rules as they are written, read once.
+// coreFiles are Gatehouse's own rules and the core rules as they are written, read once.
 var coreFiles = sync.OnceValues(func() (*seclang.Files, error) {
 	names, err := fs.Glob(coreruleset.FS, "@owasp_crs/*.conf")
 	if err != nil {
 		return nil, err
 	}
 	files, wrong := seclang.Read(coreruleset.FS, append([]string{"@crs-setup.conf.example"}, names...)...)
-	return files, wrong.Err()
+	settings, _, _ := strings.Cut(directives, coreBegins)
+	ours, more := seclang.Parse("gatehouse", settings)
+	return seclang.Join(ours, files), append(wrong, more...).Err()
 })
 
 // read reads and judges the files. Paths of mistakes are inside the section.

@@ -62,12 +62,20 @@ type ruleSet struct {
 	compile func() error // once
 	engine  coraza.WAF
 	clock   watch
-	known   map[int]bool                     // numbers of rules
-	places  map[int]string                   // number of an operator's rule -> file:line
-	filter  atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
-	derived chan struct{}                    // closed when that is known
-	why     error                            // why there is no filter
-	levels  sync.Map                         // settings -> *prefilter.Level without exceptions
+	known   map[int]bool   // numbers of rules
+	places  map[int]string // number of an operator's rule -> file:line
+	rules   []*secrule.Rule
+	files   fs.FS
+	filters [4]derived // by paranoia level
+	levels  sync.Map   // settings -> *prefilter.Level without exceptions
+}
+
+// derived is the prefilter of one paranoia level.
+type derived struct {
+	once   sync.Once
+	filter atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
+	done   chan struct{}                    // closed when that is known
+	why    error                            // why there is no filter
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
@@ -99,7 +107,10 @@ func (s *ruleSet) has(rule int) bool { return s.compile() != nil || s.known[rule
 
 // newSet is a set that is compiled when compile is first called.
 func newSet(text string, files fs.FS) *ruleSet {
-	s := &ruleSet{derived: make(chan struct{}), known: map[int]bool{}}
+	s := &ruleSet{files: files, known: map[int]bool{}}
+	for i := range s.filters {
+		s.filters[i].done = make(chan struct{})
+	}
 	s.compile = sync.OnceValue(func() error {
 		engine, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(files).WithDirectives(text))
 		if err != nil {
@@ -115,8 +126,7 @@ func newSet(text string, files fs.FS) *ruleSet {
 		for _, rule := range rules {
 			s.known[rule.ID] = true
 		}
-		s.engine = engine
-		go s.derive(rules, files) // until then the engine judges all
+		s.engine, s.rules = engine, rules
 		return nil
 	})
 	return s
@@ -149,15 +159,24 @@ func (r *Rules) with(o own) (*ruleSet, error) {
 // Requests is how many requests were judged without the engine, and by it.
 func (r *Rules) Requests() (fast, slow uint64) { return r.fast.Load(), r.slow.Load() }
 
-// derive makes the prefilter.
-func (s *ruleSet) derive(rules []*secrule.Rule, files fs.FS) {
-	defer close(s.derived)
-	f, err := prefilter.New(rules, files)
-	if err != nil {
-		s.why = err
-		return
-	}
-	s.filter.Store(f)
+// derive begins to make the prefilter of a paranoia level; until it is there the engine judges all.
+func (s *ruleSet) derive(paranoia int) *derived {
+	d := &s.filters[paranoia-1]
+	d.once.Do(func() {
+		go func() {
+			defer close(d.done)
+			if d.why = s.compile(); d.why != nil {
+				return
+			}
+			f, err := prefilter.New(s.rules, s.files, paranoia)
+			if err != nil {
+				d.why = err
+				return
+			}
+			d.filter.Store(f)
+		}()
+	})
+	return d
 }
 
 // Ready waits until the core rules are compiled, and tells why they cannot be.
