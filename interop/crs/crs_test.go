@@ -162,7 +162,7 @@ func judge(v verdict) (kind, line string) {
 	}
 	for _, rule := range expect {
 		if rule < 949000 && !slices.Contains(v.rules, rule) {
-			if strings.HasSuffix(v.decision.Detail, "…") {
+			if strings.HasSuffix(v.decision.Detail, "[cut]") {
 				return "cut", ""
 			}
 			return "other", fmt.Sprintf("%s %d by %v", id, rule, unique(v.rules))
