@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -34,12 +36,17 @@ func (b *builder) done() (*literal.Sieve, *identity.Tree, []chain) {
 	return b.sieve.Build(), identity.NewTree(b.lists, func(name string) identity.Func { return b.funcs[name] }), b.chains
 }
 
-func (b *builder) part(p *secrule.Rule) (part, error) {
-	k := part{sieve: -1, chain: b.chain(p.Chain), askable: askableOf(p.Test)}
-	if p.Test.Negated || !k.safe || len(k.uses) > 0 {
+// part looks at one rule or link. Its words are looked for if it is sought.
+func (b *builder) part(p *secrule.Rule, sought bool) (part, error) {
+	n, err := b.chain(p.Chain)
+	k := part{sieve: -1, chain: n, askable: askableOf(p.Test)}
+	if err != nil {
+		return k, err
+	}
+	if p.Test.Negated || !k.safe || len(k.uses) > 0 || !sought {
 		return k, nil
 	}
-	key := p.Test.Name + " " + path.Dir(p.File) + " " + p.Test.Argument
+	key := strings.Join([]string{p.Test.Name, p.File, p.Test.Argument}, "\x00")
 	id, ok := b.ids[key]
 	if !ok {
 		c, some, err := b.condition(p)
@@ -59,22 +66,26 @@ func (b *builder) part(p *secrule.Rule) (part, error) {
 	return k, nil
 }
 
-func (b *builder) chain(c secrule.Chain) int {
+func (b *builder) chain(c secrule.Chain) (int, error) {
+	for i, name := range c.Names {
+		f := identity.Func(c.Functions[i])
+		if known := b.funcs[name]; known != nil && reflect.ValueOf(known).Pointer() != reflect.ValueOf(f).Pointer() {
+			return 0, fmt.Errorf("two transformations are called %s", name)
+		}
+		b.funcs[name] = f
+	}
 	key := strings.Join(c.Names, " ")
 	if c.MultiMatch {
 		key += " multi"
 	}
 	if n, ok := b.known[key]; ok {
-		return n
+		return n, nil
 	}
 	needs, known := identity.ChainNeeds(c.Names)
 	b.chains = append(b.chains, chain{needs, known, c.MultiMatch})
 	b.lists = append(b.lists, c.Names)
-	for i, name := range c.Names {
-		b.funcs[name] = identity.Func(c.Functions[i])
-	}
 	b.known[key] = len(b.chains) - 1
-	return len(b.chains) - 1
+	return len(b.chains) - 1, nil
 }
 
 // condition is what a text needs for the test to match it. Some is false when nothing is known.
@@ -98,7 +109,10 @@ func (b *builder) condition(p *secrule.Rule) (c literal.Condition, some bool, er
 		c = words(list)
 	case "contains", "streq", "beginswith", "endswith", "strmatch", "containsword":
 		c = words([]string{t.Argument})
-	case "validatebyterange": // it matches as soon as one byte is out of the range
+	case "validatebyterange": // it matches as soon as one byte is out of the range, and always when there is none
+		if t.Operator.Evaluate(idle{}, "") {
+			return c, false, nil
+		}
 		c.Bytes = []literal.ByteSet{bytesThat(t)}
 	case "validateurlencoding":
 		c.Bytes = []literal.ByteSet{literal.Of("%")}
@@ -149,6 +163,9 @@ func bytesThat(t *secrule.Test) (set literal.ByteSet) {
 
 // list reads a file of words as the engine does: one in a line, without spaces around it; lines that begin with # are none.
 func (b *builder) list(rule, name string) ([]string, error) {
+	if rule == "" { // as is said of what follows an Include: then the folder is not known
+		return nil, fs.ErrNotExist
+	}
 	if !path.IsAbs(name) {
 		name = path.Join(path.Dir(rule), name)
 	}
@@ -171,6 +188,13 @@ var pure = map[string]bool{
 	"eq": true, "ge": true, "gt": true, "le": true, "lt": true, "ipmatch": true, "ipmatchfromfile": true, "ipmatchf": true, "detectsqli": true, "detectxss": true,
 	"validatebyterange": true, "validateurlencoding": true, "validateutf8encoding": true, "unconditionalmatch": true, "nomatch": true,
 }
+
+// harmless are the operators that do nothing but answer, and capture.
+var harmless = func() map[string]bool {
+	all := map[string]bool{"pmfromdataset": true, "ipmatchfromdataset": true, "validatenid": true, "validateschema": true, "rbl": true, "inspectfile": true}
+	maps.Copy(all, pure)
+	return all
+}()
 
 // macro is what the engine expands in an argument.
 var macro = regexp.MustCompile(`%\{([^}]*)\}`)

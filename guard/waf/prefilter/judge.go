@@ -14,7 +14,8 @@ import (
 // Work is the room that judging one request needs. It is used again for the next, by one goroutine at a time.
 type Work struct {
 	sieve  *literal.Work
-	steps  identity.Work
+	steps  identity.Work // of the value that is looked at
+	links  identity.Work // of the values that links are asked about meanwhile
 	key    []byte
 	fields []string
 	class  *class // of the request that was judged last
@@ -47,6 +48,7 @@ func (f *Filter) NewWork() *Work { return &Work{sieve: f.sieve.NewWork()} }
 // Forget drops what is left of the last request.
 func (w *Work) Forget() {
 	w.steps.Reset()
+	w.links.Reset()
 	clear(w.fields[:cap(w.fields)])
 	clear(w.texts[:cap(w.texts)])
 	clear(w.key[:cap(w.key)])
@@ -195,7 +197,7 @@ func (p *plan) test(h *head, v Values, w *Work) bool {
 		w.first = h.rule.ID
 		return false
 	}
-	if !p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, w) {
+	if !p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, &w.steps) {
 		return true
 	}
 	w.budget.hits++
@@ -221,11 +223,11 @@ func (p *plan) spared(h *head, w *Work) bool {
 }
 
 // hit tells whether the test of a rule or link matches a value.
-func (p *plan) hit(r *secrule.Rule, chain int, text string, traits identity.Traits, w *Work) bool {
+func (p *plan) hit(r *secrule.Rule, chain int, text string, traits identity.Traits, steps *identity.Work) bool {
 	if !p.filter.chains[chain].multi {
-		return r.Test.Operator.Evaluate(p.tx, p.filter.tree.Apply(text, traits, chain, &w.steps)) != r.Test.Negated
+		return r.Test.Operator.Evaluate(p.tx, p.filter.tree.Apply(text, traits, chain, steps)) != r.Test.Negated
 	}
-	for _, form := range p.filter.tree.ApplyAll(text, traits, chain, &w.steps, nil) {
+	for _, form := range p.filter.tree.ApplyAll(text, traits, chain, steps, nil) {
 		if r.Test.Operator.Evaluate(p.tx, form) != r.Test.Negated {
 			return true
 		}
@@ -258,7 +260,7 @@ func (p *plan) chainFails(h *head, v Values, w *Work) bool {
 }
 
 func (p *plan) linkFails(h *head, v Values, w *Work) bool {
-	if h.rule.SideEffects() && h.asked { // of a rule that is not asked, all requests of the class have them in common
+	if p.filter.leaves(h.rule) && !h.common {
 		return false
 	}
 	for _, link := range h.rule.Links {
@@ -266,7 +268,7 @@ func (p *plan) linkFails(h *head, v Values, w *Work) bool {
 		if known && !matches {
 			return true
 		}
-		if link.SideEffects() {
+		if p.filter.leaves(link) {
 			return false
 		}
 	}
@@ -300,7 +302,7 @@ func (p *plan) ask(r *secrule.Rule, order int, v Values, w *Work) (matches, know
 					known = false
 					return false
 				}
-				matches = matches || p.hit(r, k.chain, text, identity.Of(text), w)
+				matches = matches || p.hit(r, k.chain, text, identity.Of(text), &w.links)
 				return !matches
 			})
 		}
@@ -322,8 +324,8 @@ func (p *plan) constant(r *secrule.Rule, t *secrule.Target) bool {
 
 // alone asks a test about a value that is not the request's.
 func (p *plan) alone(r *secrule.Rule, text string) bool {
-	var w Work
-	return p.hit(r, p.filter.parts[r].chain, text, identity.Of(text), &w)
+	var steps identity.Work
+	return p.hit(r, p.filter.parts[r].chain, text, identity.Of(text), &steps)
 }
 
 // First is the number of the rule that the last judgement could not show not to match.

@@ -85,13 +85,13 @@ func isSmall(r *secrule.Rule) bool {
 		return false
 	}
 	for _, t := range r.Targets {
-		if t.Count || isInternal(t.Variable) {
+		if t.Count || t.KeyPattern != nil || isInternal(t.Variable) {
 			return false
 		}
 		switch t.Variable {
 		case variables.RequestBasename, variables.RequestFilename, variables.RequestHeadersNames, variables.RequestMethod, variables.RequestProtocol, variables.RequestLine:
 		case variables.RequestHeaders:
-			if t.Key == "" || t.KeyPattern != nil || t.Key == "cookie" {
+			if t.Key == "" || t.Key == "cookie" {
 				return false
 			}
 		default:
@@ -154,7 +154,11 @@ func (f *Filter) groups(r *secrule.Rule, text string, w *Work) (string, bool) {
 	if !r.Actions.Capture {
 		return "", true
 	}
-	return strings.Join(w.fields, "\x00"), true
+	var groups []byte
+	for _, field := range w.fields {
+		groups = append(append(strconv.AppendInt(groups, int64(len(field)), 10), ':'), field...)
+	}
+	return string(groups), true
 }
 
 // Judge gives the outcome of the engine for a request, if it can be shown without asking. Work is the caller's, for one

@@ -1,7 +1,11 @@
 package prefilter
 
 import (
+	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
@@ -19,7 +23,10 @@ type Narrowing struct {
 func (l *Level) newNarrow(reached []bool) *plan {
 	f := l.filter
 	p := &plan{filter: f, scope: l.scope}
-	counted := f.skipped()
+	counted := f.skipped(l.scope)
+	if f.strange() {
+		return p
+	}
 	s := newSweeper(f)
 	for i, r := range f.rules {
 		if !reached[i] || counted[i] || !f.isAlone(r) {
@@ -50,19 +57,78 @@ func (f *Filter) isAlone(r *secrule.Rule) bool {
 	return true
 }
 
-// skipped tells which rules some skip may count over.
-func (f *Filter) skipped() []bool {
+// strange tells that some rule could notice that others are not asked, or that its operator writes what others read: then
+// none is taken out.
+func (f *Filter) strange() bool {
+	for _, r := range f.rules {
+		for _, x := range whole(r) {
+			if x.Test != nil && !harmless[strings.ToLower(x.Test.Name)] || slices.ContainsFunc(x.Targets, func(t secrule.Target) bool { return t.Variable == variables.Rule }) {
+				return true
+			}
+			said := ""
+			for _, s := range x.Actions.Sets {
+				said += s.Key + s.Value
+			}
+			if x.Test != nil {
+				said += x.Test.Argument
+			}
+			if strings.Contains(strings.ToLower(said), "%{rule.") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// skipped tells which rules some skip may count over. The engine doesn't count those that are off, by an exception or by
+// another rule, so that it then skips others behind them.
+func (f *Filter) skipped(s Scope) []bool {
 	counted := make([]bool, len(f.rules))
 	for i, r := range f.rules {
 		rest := r.Actions.Skip
 		for n := i + 1; n < len(f.rules) && rest > 0; n++ {
-			counted[n] = true // those of other phases are not counted, so the window may end later than this
-			if f.rules[n].Phase == r.Phase || f.rules[n].Phase == 0 {
+			next := f.rules[n]
+			if next.Phase != r.Phase && next.Phase != 0 {
+				continue
+			}
+			counted[n] = true
+			if next.ID == 0 || !s.Off(next.ID) && !f.mayBeOff(next, r) {
 				rest--
 			}
 		}
 	}
 	return counted
+}
+
+// mayBeOff tells that some rule can take one rule out for a request and leave another in.
+func (f *Filter) mayBeOff(r, other *secrule.Rule) bool {
+	for _, by := range f.rules {
+		for _, x := range whole(by) {
+			for _, c := range x.Actions.Controls {
+				if takesOut(c, r) && (c.Kind == removeByMsg || !takesOut(c, other)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// takesOut tells that a ctl takes a rule out. Where that is not known, it does.
+func takesOut(c secrule.Control, r *secrule.Rule) bool {
+	switch c.Kind {
+	case removeByID:
+		from, to, isRange := strings.Cut(c.Value, "-")
+		low, err := strconv.Atoi(from)
+		high := low
+		if isRange && err == nil {
+			high, err = strconv.Atoi(to)
+		}
+		return err == nil && low <= r.ID && r.ID <= high
+	case removeByTag:
+		return slices.Contains(r.Tags, c.Value)
+	}
+	return c.Kind == removeByMsg
 }
 
 // Narrow tells what the engine need not ask of a request that Judge could not show to be harmless.
@@ -71,7 +137,7 @@ func (l *Level) Narrow(v Values, w *Work) Narrowing {
 	w.begin(p)
 	p.sweep(v, w, func(h *head) bool {
 		if !w.asked[h.number] && !p.spared(h, w) {
-			w.asked[h.number] = !w.budget.spend(w.value.text) || p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, w)
+			w.asked[h.number] = !w.budget.spend(w.value.text) || p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, &w.steps)
 			if !w.asked[h.number] {
 				return true
 			}

@@ -33,6 +33,7 @@ type head struct {
 	number int  // among the heads of the plan
 	order  int  // when it is asked
 	asked  bool // false: its first test is not looked at; only its links can show that it doesn't match
+	common bool // all requests of the class have in common whether its first test matches, and what is done then
 }
 
 // setter is a variable of TX that is written whenever the plan holds.
@@ -73,33 +74,6 @@ func (f *Filter) reach(matched map[int]int, s Scope) ([]bool, error) {
 	return reached, nil
 }
 
-// The engine's numbers of those ctl that are followed here: the first three leave targets out of rules, which can only make
-// rules match less; the others do the same whenever they run. Any other changes which rules run.
-const (
-	leaveOutByID  = 1
-	leaveOutByTag = 2
-	leaveOutByMsg = 3
-	bodyVariable  = 6
-	bodyProcessor = 15
-)
-
-// flows tells why a rule that matched changes the way of the engine in a manner that is not followed here.
-func flows(r *secrule.Rule) error {
-	for _, p := range whole(r) {
-		for _, c := range p.Actions.Controls {
-			switch c.Kind {
-			case leaveOutByID, leaveOutByTag, leaveOutByMsg, bodyVariable, bodyProcessor:
-			default:
-				return fmt.Errorf("rule %d changes how the engine works", r.ID)
-			}
-		}
-		if len(p.Actions.Other) > 0 {
-			return fmt.Errorf("rule %d does what is not known: %s", r.ID, strings.Join(p.Actions.Other, ", "))
-		}
-	}
-	return nil
-}
-
 // newPlan derives what is to be shown.
 func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 	f := l.filter
@@ -114,7 +88,7 @@ func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 			p.sets(r, order(r, i))
 		}
 	}
-	p.err = f.odd(reached, matched)
+	p.err = p.odd(l, reached, matched)
 	s := newSweeper(f)
 	for i, r := range f.rules {
 		switch {
@@ -127,43 +101,6 @@ func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 	}
 	p.sweeps = s.done()
 	return p
-}
-
-// bodyText is the one variable of TX that the request writes, not a rule.
-const bodyText = "json_request_body"
-
-// odd tells why the rules that are reached can't be followed: one reads what an earlier match left behind, or counts
-// what a match leaves out.
-func (f *Filter) odd(reached []bool, matched map[int]int) error {
-	out := map[variables.RuleVariable]bool{}
-	for i, r := range f.rules {
-		if reached[i] && matched[r.ID] > 0 {
-			for _, x := range whole(r) {
-				for _, c := range x.Actions.Controls {
-					out[c.Collection] = out[c.Collection] || c.Kind <= leaveOutByMsg
-				}
-			}
-		}
-	}
-	for i, r := range f.rules {
-		if !reached[i] {
-			continue
-		}
-		for n, x := range whole(r) {
-			for _, t := range x.Targets {
-				switch {
-				case n == 0 && isInternal(t.Variable) && t.Variable != variables.TX:
-					return fmt.Errorf("rule %d reads what another has matched", r.ID)
-				case t.Variable == variables.TX && takes(&t, bodyText):
-					return fmt.Errorf("rule %d reads the body in a variable of TX", r.ID)
-				}
-				if t.Count && out[t.Variable] {
-					return fmt.Errorf("rule %d counts what another leaves out", r.ID)
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // onlyInternal tells that the first test of a rule reads nothing of the request, so that it does the same each time.
@@ -197,24 +134,6 @@ func (p *plan) settled(key string, order int) bool {
 	})
 }
 
-// same tells why a rule that matched might do something else for another request of the class: it reads what the class does
-// not have in common.
-func (l *Level) same(r *secrule.Rule) error {
-	for n, x := range whole(r) {
-		for _, t := range x.Targets {
-			if isInternal(t.Variable) || n == 0 && l.common[r] {
-				continue
-			}
-			if !slices.ContainsFunc(l.inputs, func(in input) bool {
-				return in.rule == nil && in.target.Variable == t.Variable && (in.target.Key == "" || in.target.Key == t.Key && t.KeyPattern == nil)
-			}) {
-				return fmt.Errorf("rule %d matched, and reads %s, which differs between requests", r.ID, t.Variable.Name())
-			}
-		}
-	}
-	return nil
-}
-
 // add takes in a rule that must not match.
 func (p *plan) add(l *Level, s *sweeper, r *secrule.Rule, order int) {
 	if r.Test == nil {
@@ -234,18 +153,18 @@ func (p *plan) add(l *Level, s *sweeper, r *secrule.Rule, order int) {
 		return slices.ContainsFunc(x.Targets, func(t secrule.Target) bool { return !isInternal(t.Variable) })
 	})
 	switch {
-	case internal && !reads:
-		return // it sees what it saw before
-	case l.common[r]:
-		if !reads {
+	case internal || l.common[r]:
+		if matches, known := p.ask(r, order, nil, nil); internal && known && !matches {
 			return
 		}
-		h.asked = false
-	case internal:
-		if matches, known := p.ask(r, order, nil, nil); known && !matches {
-			return
+		tests := whole(r)
+		if reads {
+			tests = tests[:1]
 		}
-		h.asked = false
+		if p.err = p.filter.varies(r, tests); !reads || p.err != nil {
+			return // it sees what it saw before
+		}
+		h.asked, h.common = false, true
 	case !h.part.safe || !p.allSettled(h.part.uses, order) || mixed && len(r.Links) > 0:
 		h.asked = false
 	}
@@ -390,7 +309,7 @@ func (w *sweep) of(key string) *scope {
 		if p.MatchString(key) {
 			fits |= 1 << (len(w.names) + 2*i)
 		}
-		if low != key && p.MatchString(low) {
+		if p.MatchString(low) {
 			fits |= 1 << (len(w.names) + 2*i + 1)
 		}
 	}

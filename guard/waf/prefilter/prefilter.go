@@ -16,6 +16,8 @@ package prefilter
 import (
 	"fmt"
 	"io/fs"
+	"strconv"
+	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/literal"
@@ -51,9 +53,10 @@ type chain struct {
 	multi bool
 }
 
-// New derives a filter from compiled rules. Files are those that the rules name. An error means that these rules can't be
-// understood, and that the engine must judge everything by itself.
-func New(rules []*secrule.Rule, files fs.FS) (*Filter, error) {
+// New derives a filter from compiled rules. Files are those that the rules name. Rules above the paranoia level are not
+// looked for, which makes the search quicker: where they are reached nevertheless, they are asked. An error means that these
+// rules can't be understood, and that the engine must judge everything by itself.
+func New(rules []*secrule.Rule, files fs.FS, paranoia int) (*Filter, error) {
 	f := &Filter{rules: rules, parts: map[*secrule.Rule]part{}, keep: map[string]bool{}}
 	b := newBuilder(files)
 	for _, r := range rules {
@@ -64,7 +67,7 @@ func New(rules []*secrule.Rule, files fs.FS) (*Filter, error) {
 			if p.Test == nil {
 				continue
 			}
-			k, err := b.part(p)
+			k, err := b.part(p, paranoiaOf(r) <= paranoia)
 			if err != nil {
 				return nil, fmt.Errorf("rule %d: %w", r.ID, err)
 			}
@@ -81,6 +84,16 @@ func New(rules []*secrule.Rule, files fs.FS) (*Filter, error) {
 	}
 	f.sieve, f.tree, f.chains = b.done()
 	return f, nil
+}
+
+// paranoiaOf is the level from which on a rule is asked; 0 when it doesn't say.
+func paranoiaOf(r *secrule.Rule) (level int) {
+	for _, tag := range r.Tags {
+		if n, ok := strings.CutPrefix(tag, "paranoia-level/"); ok {
+			level, _ = strconv.Atoi(n)
+		}
+	}
+	return level
 }
 
 // whole is a rule and the links of its chain.

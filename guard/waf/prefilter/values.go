@@ -74,6 +74,19 @@ func takes(t *secrule.Target, key string) bool {
 	})
 }
 
+// takesJust tells whether a target reads the value of a key, exactly as the engine does when rules don't tell letters of
+// arguments apart: its maps have keys in lower case, patterns are asked of those, and names are looked up as they are written.
+func takesJust(t *secrule.Target, key string) bool {
+	low := strings.ToLower(key)
+	switch {
+	case t.KeyPattern != nil && !t.KeyPattern.MatchString(low):
+		return false
+	case t.KeyPattern == nil && t.Key != "" && basesOf(t.Variable)[0].names && t.Key != low:
+		return false
+	}
+	return takes(t, key)
+}
+
 // takesOthers tells whether a target reads the value of a key that neither it nor its exceptions name.
 func takesOthers(t *secrule.Target) bool {
 	return t.Key == "" && t.KeyPattern == nil && !slices.Contains(t.Except, secrule.Selector{})
@@ -107,7 +120,14 @@ func each(v Values, phase int, t *secrule.Target, rule int, s Scope, visit func(
 
 // count is the number of those values, as the engine writes it.
 func count(v Values, phase int, t *secrule.Target, rule int, s Scope) string {
-	n := 0
-	each(v, phase, t, rule, s, func(string) bool { n++; return true })
+	values, n := v.Of, 0
+	if phase == 1 {
+		values = v.Head
+	}
+	for _, p := range values(t.Variable) {
+		if takesJust(t, p.Key) && !s.Except(rule, t.Variable, p.Key) {
+			n++
+		}
+	}
 	return strconv.Itoa(n)
 }
