@@ -50,7 +50,7 @@ type settings struct {
 // level gives the prefilter for an operation, made when it is first asked for. It is nil when nothing can be derived from
 // the rules, or not yet: then the engine judges all. Guards of the same rules and settings share one.
 func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
-	filter := g.filter.filter.Load()
+	filter := g.derived().filter.Load()
 	if filter == nil {
 		return nil
 	}
@@ -67,6 +67,14 @@ func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
 	}
 	found, _ := levels.LoadOrStore(key, level)
 	return found.(*prefilter.Level)
+}
+
+// derived is the prefilter of this guard's rules, which the first request begins to make.
+func (g *Guard) derived() *derived {
+	if g.learning != nil {
+		return g.set.derive(min(g.cfg.Paranoia+1, 4))
+	}
+	return g.set.derive(g.cfg.Paranoia)
 }
 
 // neutral is what the rules say of a request that nobody could mind.

@@ -40,10 +40,11 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	if err := g.set.compile(); err != nil {
 		t.Fatal(err)
 	}
-	if <-g.filter.done; g.filter.why != nil {
-		t.Fatal(g.filter.why)
+	d := g.derived()
+	if <-d.done; d.why != nil {
+		t.Fatal(d.why)
 	}
-	if _, err := g.filter.filter.Load().NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
+	if _, err := d.filter.Load().NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

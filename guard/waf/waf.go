@@ -67,7 +67,6 @@ type Guard struct {
 	api      string
 	rules    *Rules
 	set      *ruleSet
-	filter   *derived
 	except   *seclang.Exceptions
 	now      func() time.Time
 	levels   sync.Map // of operations that have exceptions -> *prefilter.Level
@@ -104,13 +103,8 @@ func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 	m.Under("except", err)
 	g.Inspector, err = response.New(cfg.Responses, g.cfg.Paranoia, api, t.Rules.answers)
 	m.Under("responses", err)
-	highest := g.cfg.Paranoia
 	if cfg.Learn {
 		g.learning = t.Rules.learn(api.Name)
-		highest = min(highest+1, 4)
-	}
-	if m == nil {
-		g.filter = g.set.derive(highest)
 	}
 	return g, m.Err()
 }
