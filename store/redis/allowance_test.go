@@ -196,7 +196,7 @@ func TestTheScriptIsTheArithmetic(t *testing.T) {
 			}
 			want := m.one(key, q)
 			now := fmt.Sprint((clock.ns.Load() - 1_700_000_000_000_000_000) / 1000)
-			got := read(conn.Do(t.Context(), conn.B().Eval().Script(counting).Numkeys(1).Key(c.names.counter(key)).Arg(q.arguments(now)...).Build()))
+			got := read(conn.Do(t.Context(), conn.B().Eval().Script(counting).Numkeys(1).Key(c.names.counter(key)).Arg(argumentsOf([]question{q}, []int{0}, now)...).Build()), 1)[0]
 			if got.err != nil || got.granted != want.granted || (got.ahead-want.ahead).Abs() > 2*time.Microsecond {
 				t.Fatalf("%+v: %+v; want %+v", q, got, want)
 			}
