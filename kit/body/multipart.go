@@ -92,6 +92,7 @@ func parsePart(content []byte, n int, lim Limits) (Part, *Refusal) {
 		if refusal := fields.read(line, n); refusal != nil {
 			return part, refusal
 		}
+		part.Header = append(part.Header, line)
 	}
 	if refusal := fields.fill(&part, n); refusal != nil {
 		return part, refusal

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"mime/multipart"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,12 +24,16 @@ func TestMultipart(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	want := []Part{{"a", "", "", []byte("Ä\r\n\r\n2")}, {"photo", "p;q.png", "image/png", []byte("\xff\x00\r\n")}, {"none", "", "application/octet-stream", nil}}
+	want := []Part{
+		{"a", "", "", []byte("Ä\r\n\r\n2"), []string{`Content-Disposition: form-data; name="a"`}},
+		{"photo", "p;q.png", "image/png", []byte("\xff\x00\r\n"), []string{"content-type: image/PNG", "Content-Length: 4", `content-disposition: Form-Data; filename="p;q.png"; NAME=photo`}},
+		{"none", "", "application/octet-stream", nil, []string{`Content-Disposition: form-data; name="none"; filename=""`, "Content-Type: application/octet-stream"}},
+	}
 	if len(tree.Parts) != len(want) {
 		t.Fatalf("%+v", tree.Parts)
 	}
 	for i, w := range want {
-		if p := tree.Parts[i]; p.Name != w.Name || p.FileName != w.FileName || p.Type != w.Type || !bytes.Equal(p.Data, w.Data) {
+		if p := tree.Parts[i]; p.Name != w.Name || p.FileName != w.FileName || p.Type != w.Type || !bytes.Equal(p.Data, w.Data) || !slices.Equal(p.Header, w.Header) {
 			t.Errorf("part %d: %+v, want %+v", i+1, p, w)
 		}
 	}

@@ -36,6 +36,7 @@ type Part struct {
 	FileName string // "" when the part is no file
 	Type     string // media type without parameters; "" means text/plain
 	Data     []byte
+	Header   []string // lines as they were sent, without their breaks: at most three, each name once
 }
 
 // Refusal is why a body is not read.

@@ -1,7 +1,9 @@
 package view
 
 import (
+	"net/textproto"
 	"strconv"
+	"strings"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 
@@ -79,20 +81,17 @@ func (v *View) fail(what string) {
 }
 
 // fillParts reads the parts: a field is an argument, a file has its name and its size. The data of files is not
-// inspected, as the engine does not either. The lines of a part's header are written anew from what was understood of
-// them: the strict reader admits no other fields, and each but once.
+// inspected, as the engine does not either. The lines of a part's header are those that were sent, as the engine writes them:
+// the name in the spelling Content-Type, the value without white space around it. The strict reader admits three names, and
+// each but once.
 func (v *View) fillParts(parts []body.Part) {
 	total := 0
 	for i := range parts {
 		p := &parts[i]
 		total += len(p.Data)
-		disposition := `Content-Disposition: form-data; name="` + p.Name + `"`
-		if p.FileName != "" {
-			disposition += `; filename="` + p.FileName + `"`
-		}
-		v.add(variables.MultipartPartHeaders, p.Name, disposition)
-		if p.Type != "" {
-			v.add(variables.MultipartPartHeaders, p.Name, "Content-Type: "+p.Type)
+		for _, line := range p.Header {
+			name, value, _ := strings.Cut(line, ":")
+			v.add(variables.MultipartPartHeaders, p.Name, textproto.CanonicalMIMEHeaderKey(name)+": "+strings.Trim(value, " \t"))
 		}
 		v.add(variables.MultipartName, p.Name, p.Name)
 		if p.FileName == "" {

@@ -57,9 +57,6 @@ var differences = []difference{
 	{"of names that differ in case only, the engine's reader of forms keeps one", twins, []variables.RuleVariable{variables.ArgsCombinedSize}, nil},
 	{"nothing is written to disk", is(body.Multipart), []variables.RuleVariable{variables.FilesTmpNames}, func(ours, _ []Pair) bool { return len(ours) == 0 }},
 	{"of files of one name, the engine keeps the last size", is(body.Multipart), []variables.RuleVariable{variables.FilesSizes}, func(ours, theirs []Pair) bool { return within(theirs, ours) }},
-	{"the lines of a part's header are written anew", is(body.Multipart), []variables.RuleVariable{variables.MultipartPartHeaders}, func(ours, theirs []Pair) bool {
-		return slices.Equal(respelled(ours), respelled(theirs))
-	}},
 	{"what was wrong with a body is said in our words", is(body.JSON), []variables.RuleVariable{variables.ReqbodyErrorMsg, variables.ReqbodyProcessorErrorMsg}, func(ours, theirs []Pair) bool {
 		return (ours[0].Text == "") == (theirs[0].Text == "")
 	}},
@@ -111,26 +108,6 @@ func sameFolded(ours, theirs []Pair) bool {
 		return slices.DeleteFunc(slices.Clone(pairs), func(p Pair) bool { return len(spellings[strings.ToLower(p.Key)]) > 1 })
 	}
 	return slices.Equal(lone(ours), lone(theirs))
-}
-
-// respelled takes off what the lines of parts' headers may be written with: blanks, quotes and case, the parameters of a
-// type, the order of parameters, an empty file name, a length.
-func respelled(pairs []Pair) []Pair {
-	var lines []Pair
-	for _, p := range pairs {
-		line := strings.ToLower(strings.NewReplacer(" ", "", "\t", "").Replace(p.Text))
-		line = strings.ReplaceAll(strings.ReplaceAll(line, `;filename=""`, ""), `"`, "")
-		head, rest, _ := strings.Cut(line, ";")
-		parts := strings.Split(rest, ";")
-		slices.Sort(parts)
-		if strings.HasPrefix(head, "content-disposition:") {
-			head += strings.Join(parts, ";")
-		}
-		if !strings.HasPrefix(head, "content-length:") {
-			lines = append(lines, Pair{p.Key, head})
-		}
-	}
-	return sorted(lines)
 }
 
 // canonicalTarget is a target with its query in the form in which it is sent on; a protocol may follow it.
