@@ -13,10 +13,26 @@ import (
 // bytes. What the gateway holds of the same message may differ where its strict readers refuse or decode more.
 type Collector struct{ waf coraza.WAF }
 
+// readers choose the engine's reader of a body by its media type, as the gateway chooses its own by what it has understood.
+const readers = `
+SecAction "id:109990,phase:1,pass,nolog,t:none,ctl:forceRequestBodyVariable=On"
+SecRule REQUEST_HEADERS:Content-Type "@rx ^(?:application(?:/soap\+|/)|text/)xml" "id:109991,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=XML"
+SecRule REQUEST_HEADERS:Content-Type "@rx ^application/(?:json|[a-z0-9.-]+[+]json)" "id:109992,phase:1,pass,nolog,t:none,t:lowercase,ctl:requestBodyProcessor=JSON"
+`
+
+// withReaders puts them before the first rules.
+func withReaders(directives string) string {
+	head, rules, found := strings.Cut(directives, "Include ")
+	if !found {
+		return directives + readers
+	}
+	return head + readers + "Include " + rules
+}
+
 // NewCollector takes the directives without the rules that they include.
 func NewCollector(directives string) (*Collector, error) {
 	var kept []string
-	for line := range strings.Lines(directives) {
+	for line := range strings.Lines(withReaders(directives)) {
 		if !strings.HasPrefix(line, "Include ") {
 			kept = append(kept, line)
 		}

@@ -119,6 +119,10 @@ func TestTheSuiteIsWhole(t *testing.T) {
 // has read.
 func TestCollectionsStandForBytes(t *testing.T) {
 	w := the(t)
+	engine, err := NewEngine(withReaders(w.directives))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range thin(w.suite, every(6)) {
 		if test.Answered() {
 			continue
@@ -127,11 +131,11 @@ func TestCollectionsStandForBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j := Judgement{First: w.plain.Engine.Run(request), Runs: 1}
-		got := readAndRun(t, w.plain.Engine, test.Message.parsed(), request.Settings)
+		j := Judgement{First: engine.Run(request), Runs: 1}
+		got := readAndRun(t, engine, test.Message.parsed(), request.Settings)
 		for n := 0; n < 40 && len(j.Differences(got)) > 0; n++ {
-			j = j.and(w.plain.Engine.Run(request))
-			got = readAndRun(t, w.plain.Engine, test.Message.parsed(), request.Settings)
+			j = j.and(engine.Run(request))
+			got = readAndRun(t, engine, test.Message.parsed(), request.Settings)
 		}
 		if d := j.Differences(got); len(d) > 0 {
 			t.Errorf("%s: %s", test.ID, strings.Join(d, "\n  "))
