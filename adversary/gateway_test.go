@@ -398,9 +398,6 @@ func (e *events) id(t testing.TB, id string) gate.Event {
 
 // verify checks the chain of the log so far.
 func (e *events) verify() error {
-	files, err := audit.Files(e.directory)
-	if err != nil {
-		return err
-	}
-	return audit.Verify(files)
+	r, err := audit.VerifyDirectory(context.Background(), e.directory, audit.Options{Keep: -1})
+	return errors.Join(err, r.Err())
 }

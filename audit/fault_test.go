@@ -131,10 +131,7 @@ func TestChangeOfSinksWhileOneFails(t *testing.T) {
 			}
 			return nil
 		})
-		files, err := Files(directory)
-		if err == nil {
-			err = Verify(files)
-		}
+		err := verifyChain(t, directory)
 		if n != want || err != nil {
 			t.Errorf("%s: %d events, %v; want %d", directory, n, err, want)
 		}
@@ -231,7 +228,7 @@ func TestDiskIsBounded(t *testing.T) {
 	}
 	files, err := Files(cfg.Directory)
 	if err == nil {
-		err = Verify(files)
+		err = verifyChain(t, cfg.Directory)
 	}
 	if err != nil || len(files) != 4 {
 		t.Errorf("%d files, %v", len(files), err)

@@ -72,39 +72,7 @@ func Read(directory string, with func(gate.Event) error) error {
 	return nil
 }
 
-// Verify checks the chain of one file and the files closed before it: numbers without gaps, each hash that of the line
-// before. It names the first bad entry. The oldest entry that is kept may follow one that is gone.
-func Verify(files []string) error {
-	var at Position
-	for _, name := range files {
-		n := 0
-		err := lines(name, func(line []byte) error {
-			n++
-			var e gate.Event
-			if err := json.Unmarshal(line, &e); err != nil {
-				return fmt.Errorf("%s:%d: not an event: %w", name, n, err)
-			}
-			if at.Seq != 0 && e.Seq != at.Seq+1 {
-				return fmt.Errorf("%s:%d: entry %d follows entry %d", name, n, e.Seq, at.Seq)
-			}
-			if at.Seq != 0 && e.Prev != at.Hash {
-				return fmt.Errorf("%s:%d: entry %d does not carry the hash of entry %d: one of the two was changed", name, n, e.Seq, at.Seq)
-			}
-			at = Position{Seq: e.Seq, Hash: hashOf(line)}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 var errStop = errors.New("stop")
-
-func lines(name string, with func(line []byte) error) error {
-	return split(name, bufio.ScanLines, with)
-}
 
 // ended calls with for every line of a file that is being written: one without its end yet is not there yet.
 func ended(name string, with func(line []byte) error) error {

@@ -63,26 +63,3 @@ func (l *Live) Changes() <-chan struct{} { return l.item.current.Load().next }
 // Version counts the values that there were since the reference was first resolved; it grows with each change and never
 // repeats while the secret is followed. It is the keeper's own count, not the source's.
 func (l *Live) Version() int64 { return l.item.current.Load().serial }
-
-// Together gives the current values of several secrets; those that lie at one place, such as a user's name and its
-// password, belong to each other even while they are being rotated.
-func Together(lives ...*Live) ([]Value, error) {
-	taken := map[*item]*snapshot{}
-	values := make([]Value, len(lives))
-	for i, l := range lives {
-		s := taken[l.item]
-		if s == nil {
-			s = l.item.current.Load()
-			taken[l.item] = s
-		}
-		if l.item.records && !l.item.used.Load() {
-			l.item.used.Store(true)
-		}
-		v, err := l.from(s, l.item.keeper.opt.Now())
-		if err != nil {
-			return nil, err
-		}
-		values[i] = v
-	}
-	return values, nil
-}

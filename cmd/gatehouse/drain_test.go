@@ -128,11 +128,8 @@ func whole(c *http.Client, q *http.Request, major, i int) error {
 
 func verify(t *testing.T, r *house) {
 	t.Helper()
-	files, err := audit.Files(r.node.written.config.Directory)
-	if err == nil {
-		err = audit.Verify(files)
-	}
-	if err != nil {
+	report, err := audit.VerifyDirectory(t.Context(), r.node.written.config.Directory, audit.Options{Keep: -1})
+	if err := errors.Join(err, report.Err()); err != nil {
 		t.Error(err)
 	}
 }

@@ -298,11 +298,8 @@ func (s *story) end() []gate.Event {
 	if err := audit.Read(directory, func(e gate.Event) error { events = append(events, e); return nil }); err != nil {
 		s.t.Fatal(err)
 	}
-	files, err := audit.Files(directory)
-	if err == nil {
-		err = audit.Verify(files)
-	}
-	if err != nil {
+	report, err := audit.VerifyDirectory(context.Background(), directory, audit.Options{Keep: -1})
+	if err := errors.Join(err, report.Err()); err != nil {
 		s.t.Fatal(err)
 	}
 	return events

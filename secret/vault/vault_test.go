@@ -146,13 +146,14 @@ func TestLeasesLiveWithTheLogin(t *testing.T) {
 			user, password := w.live(k, "vault:database/creds/shop#username"), w.live(k, "vault:database/creds/shop#password")
 			users := map[string]bool{}
 			w.steps(k, 6*time.Hour, 15*time.Second, func() {
-				both, err := secret.Together(user, password)
-				if err != nil {
+				u, err1 := user.Value()
+				p, err2 := password.Value()
+				if err := errors.Join(err1, err2); err != nil {
 					t.Fatal(err)
 				}
-				name := string(both[0].Reveal())
+				name := string(u.Reveal())
 				users[name] = true
-				if string(both[1].Reveal()) != "pw-of-"+name {
+				if string(p.Reveal()) != "pw-of-"+name {
 					t.Fatal("name and password of two leases")
 				}
 				if !strings.Contains(strings.Join(w.server.Users(), " ")+" ", name+" ") {
