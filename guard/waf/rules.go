@@ -32,7 +32,7 @@ SecRequestBodyJsonDepthLimit 1024
 SecArgumentsLimit 100000
 SecResponseBodyAccess Off
 SecAuditEngine Off
-SecRxPreFilter On
+SecRxPreFilter Off
 SecRule REQBODY_ERROR "!@eq 0" "id:100003,phase:2,log,deny,status:400,t:none,msg:'Request body could not be parsed'"
 SecRule ARGUMENTS_LIMIT_REACHED "!@eq 0" "id:100004,phase:2,log,deny,status:400,t:none,msg:'More arguments than the engine takes'"
 Include @crs-setup.conf.example
