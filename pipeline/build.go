@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/limits"
+	"github.com/gatehouse-sec/gatehouse/guard/patch"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
@@ -47,6 +48,7 @@ type Tools struct {
 	Counters rate.Counters                                                           //
 	Identity identity.Tools                                                          //
 	Rules    *waf.Rules                                                              // compiled once for all APIs
+	Patches  patch.Added                                                             // added by command; nil: none
 	Recorder Recorder                                                                //
 	Drain    *Drain                                                                  // ends streams when the process ends; nil: nothing does
 	Unsafe   bool                                                                    // requests pass while events cannot be written: audit.on_failure: allow

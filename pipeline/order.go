@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/headers"
 	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/limits"
+	"github.com/gatehouse-sec/gatehouse/guard/patch"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
@@ -31,6 +32,9 @@ func order() []station {
 		}),
 		at(admit, "access", func(c access.Config, a *gate.API, _ Tools) (*access.Guard, error) { return access.New(c, a) }),
 		at(admit, "contract", func(c contract.Config, a *gate.API, _ Tools) (*contract.Guard, error) { return contract.New(c, a) }),
+		at(admit, "patch", func(c patch.Config, a *gate.API, t Tools) (*patch.Guard, error) {
+			return patch.New(c, a, t.Patches, t.Now)
+		}),
 		at(admit, "waf", func(c waf.Config, a *gate.API, t Tools) (*waf.Guard, error) {
 			return waf.New(c, a, waf.Tools{Rules: t.Rules, Files: t.file, Now: t.Now})
 		}),

@@ -110,6 +110,14 @@ func (t *Table) site(s *site, now time.Time) {
 		t.Risk = append(t.Risk, gate.Finding{ID: "api.no_contract", API: s.api.Name, What: "served without a contract", Fix: "contract: openapi.yaml", Risk: s.risk})
 	}
 	t.switches(s, now)
+	for _, st := range s.stages() {
+		if g, ok := st.check.(interface {
+			Findings(now time.Time) (open, risk []gate.Finding)
+		}); ok && !st.rests(now) {
+			open, risk := g.Findings(now)
+			t.Open, t.Risk = append(t.Open, open...), append(t.Risk, risk...)
+		}
+	}
 	for i := first; i < len(t.Rows); i++ {
 		t.Rows[i].Open = t.about(t.Rows[i])
 	}

@@ -3,6 +3,7 @@ package expression
 import (
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	celtypes "cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 )
@@ -35,26 +36,57 @@ func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	return nil
 }
 
-// EstimateCallCost leaves the cost of functions as CEL has it.
-func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
-	return nil
+// EstimateCallCost knows what looking for a text or a pattern takes.
+func (sizes) EstimateCallCost(function, _ string, target *cost.AstNode, args []cost.AstNode) *cost.CallEstimate {
+	if target == nil || len(args) == 0 || function != overloads.Contains && function != overloads.Matches {
+		return nil
+	}
+	length := (sizes{}).sizeOf(*target)
+	if length == nil {
+		return nil
+	}
+	pattern := uint64(longestText)
+	if known := args[len(args)-1].ComputedSize(); known != nil {
+		pattern = known.Max
+	}
+	return &cost.CallEstimate{CostEstimate: cost.CostEstimate{Min: 1, Max: search(function, length.Max, pattern)}}
+}
+
+func (s sizes) sizeOf(n cost.AstNode) *cost.SizeEstimate {
+	if known := n.ComputedSize(); known != nil {
+		return known
+	}
+	return s.EstimateSize(n)
+}
+
+// search is what looking through a text costs: CEL's own figures take a pattern for as expensive as steps that take a
+// hundred times as long, and a large body would be too much for any condition.
+func search(function string, length, wanted uint64) uint64 {
+	if function == overloads.Contains {
+		return 1 + length/500
+	}
+	return 1 + length/10*(1+wanted/100)
 }
 
 // actual counts what CEL doesn't: to compare a part of a body is to go over all that it holds.
 type actual struct{}
 
-// CallCost counts comparisons and looks into parts of a body.
+// CallCost counts searches, and comparisons of parts of a body.
 func (actual) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
-	if function != operators.Equals && function != operators.NotEquals && function != operators.In {
-		return nil
-	}
 	var n uint64
-	for _, a := range args {
-		switch v := a.(type) {
-		case mapping:
-			n += uint64(v.in.nodes[v.i].Next - v.i)
-		case array:
-			n += uint64(v.in.nodes[v.i].Next - v.i)
+	switch function {
+	case overloads.Contains, overloads.Matches:
+		text, _ := args[0].(celtypes.String)
+		wanted, _ := args[len(args)-1].(celtypes.String)
+		n = search(function, uint64(len(text)), uint64(len(wanted)))
+	case operators.Equals, operators.NotEquals, operators.In:
+		for _, a := range args {
+			switch v := a.(type) {
+			case mapping:
+				n += uint64(v.in.nodes[v.i].Next - v.i)
+			case array:
+				n += uint64(v.in.nodes[v.i].Next - v.i)
+			}
 		}
 	}
 	if n == 0 {

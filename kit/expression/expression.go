@@ -29,14 +29,15 @@ const (
 	maxPattern = 2000 // instructions of a compiled pattern
 )
 
-// DefaultCost bounds what judging one request may cost when a Scope names nothing else; see Scope.Cost.
-const DefaultCost = 1_000_000
+// DefaultCost bounds what judging one request may cost when a Scope names nothing else; see Scope.Cost. A step takes up to a
+// microsecond.
+const DefaultCost = 100_000
 
 // Scope says what an expression may speak of. The zero Scope admits any name of a path parameter and has no value.
 type Scope struct {
 	Params []string // names of the path's parameters, so that another name is a mistake; nil: they aren't known, any name is admitted
 	Value  Type     // of the variable value; the zero Type: there is none
-	Cost   uint64   // most that judging one request may cost, in CEL's units: about one for each step, and one for ten bytes looked at; 0: DefaultCost
+	Cost   uint64   // most that judging one request may cost, in steps: one for each term that is evaluated, and for as many bytes as can be searched meanwhile; 0: DefaultCost
 }
 
 // Type is what is known of a value before any request comes.
@@ -141,7 +142,7 @@ func (c *Condition) Cost() Cost { return c.cost }
 func (c *Condition) walk(tree *ast.AST) (faults Faults) {
 	at := func(id int64) (line, column int) {
 		l := tree.SourceInfo().GetStartLocation(id)
-		return l.Line(), l.Column() + 1
+		return max(1, l.Line()), max(1, l.Column()+1)
 	}
 	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		switch e.Kind() {

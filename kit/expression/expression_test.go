@@ -198,6 +198,14 @@ func TestCost(t *testing.T) {
 	if yes, err := walk.Holds(large); yes || !errors.Is(err, expression.ErrCost) {
 		t.Error(yes, err)
 	}
+	for text, want := range map[string]error{`body.contains("zz")`: nil, `body.matches("z+z")`: expression.ErrCost} { // a search is cheaper than steps, and not free
+		long := subject(t, body.Text, strings.Repeat("a", 400_000))
+		if c, err := e.Compile(text); err != nil {
+			t.Error(err)
+		} else if yes, err := c.Holds(long); yes || !errors.Is(err, want) {
+			t.Errorf("%s: %v %v", text, yes, err)
+		}
+	}
 	same, err := e.Compile(`body.all(a, body == body)`)
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +222,7 @@ func TestCost(t *testing.T) {
 // FuzzCompile: no text makes the loader panic or take long, a fault has its place, and what is loaded can be judged.
 func FuzzCompile(f *testing.F) {
 	for _, seed := range []string{`true`, `body.items.exists(i, i.qty < 0)`, `request.metod == 1`, "a &&\n&& b", `[1,2].map(x, x * x)[0] == 1`, `{"a": body}.a == body`, `"\xff"`, "\x00", `value.matches("a{1000}{1000}")`,
-		`has(body.a.b) ? body.a.b == 1u : false`, `gatehouse.request{}`, `b"\377" == b""`, `0x7fffffffffffffff + 1 == 0`, `duration("1h") > duration("x")`, `body[?"a"]`, `type(body) == map`} {
+		`has(body.a.b) ? body.a.b == 1u : false`, `gatehouse.request{}`, `b"\377" == b""`, `0x7fffffffffffffff + 1 == 0`, `duration("1h") > duration("x")`, `body[?"a"]`, "[\x10,2].map(.,0", `type(body) == map`} {
 		f.Add(seed)
 	}
 	e := environment(f, expression.Scope{Params: []string{"id"}, Value: expression.Anything, Cost: 10_000})

@@ -56,7 +56,7 @@ var (
 // faults puts what the checker found into our words.
 func (e *Environment) faults(issues *cel.Issues) (list Faults) {
 	for _, i := range issues.Errors() {
-		f := Fault{Line: max(1, i.Location.Line()), Column: i.Location.Column() + 1, What: strings.TrimSpace(i.Message)}
+		f := Fault{Line: max(1, i.Location.Line()), Column: max(1, i.Location.Column()+1), What: strings.TrimSpace(i.Message)}
 		if m := undefinedField.FindStringSubmatch(f.What); m != nil {
 			f.What, f.Write = e.types.noField(m[1])
 		} else if m := undeclared.FindStringSubmatch(f.What); m != nil {

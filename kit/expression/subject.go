@@ -34,6 +34,8 @@ type Subject struct {
 	Caller  *Caller      // nil: nobody is known to be calling
 	Address netip.Addr   // whom the request is counted against
 
+	Spent uint64 // steps that judging has taken so far, for who asks many times
+
 	value ref.Val
 	tree  *tree
 	read  ref.Val // the body, once it was asked for
@@ -61,7 +63,11 @@ func (c *Condition) Holds(s *Subject) (bool, error) { return c.HoldsFor(s, Value
 // HoldsFor is Holds with what the variable value stands for.
 func (c *Condition) HoldsFor(s *Subject, v Value) (bool, error) {
 	s.value = v.is
-	out, _, err := c.program.Eval(s)
+	out, details, err := c.program.Eval(s)
+	s.Spent += turnCost
+	if details != nil && details.ActualCost() != nil {
+		s.Spent += *details.ActualCost()
+	}
 	if err != nil {
 		return false, told(err)
 	}
@@ -71,6 +77,9 @@ func (c *Condition) HoldsFor(s *Subject, v Value) (bool, error) {
 	}
 	return bool(yes), nil
 }
+
+// turnCost is what asking costs, in steps, whatever is asked.
+const turnCost = 10
 
 // told keeps values of the request out of an error: a key that isn't there may be one that the request named.
 func told(err error) error {
