@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -101,7 +100,6 @@ func detect(w io.Writer, o options) error {
 	for _, m := range missing {
 		fmt.Fprintln(w, m)
 	}
-	rivals = slices.DeleteFunc(rivals, func(r firewall.Rival) bool { return strings.Contains(r.Name, "SecRxPreFilter") }) // plain Coraza's verdicts
 	fmt.Fprintf(w, "Denied, in per cent of texts; at most %d of each class of attack, of the half that is %s by hash.\n\n| texts | place | number |", o.most, o.half)
 	for _, r := range rivals {
 		fmt.Fprintf(w, " %s |", r.Name)

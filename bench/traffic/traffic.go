@@ -22,7 +22,7 @@ type Verdict string
 const (
 	Allowed Verdict = "allowed"         // 200
 	Denied  Verdict = "denied"          // 403
-	AsPlain Verdict = "as plain Coraza" // whatever plain Coraza says
+	AsPlain Verdict = "as plain Coraza" // whatever plain Coraza says; 413 is admitted
 )
 
 // Goal is what Gatehouse's WAF may add to a request: so many milliseconds, or such a part of what Coraza adds in the same

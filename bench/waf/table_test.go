@@ -37,6 +37,8 @@ func TestWrongVerdict(t *testing.T) {
 		{"another guard's refusal", traffic.Denied, 400, 403, 403, true},
 		{"another engine's opinion", traffic.Denied, 403, 403, 200, false},
 		{"as plain Coraza", traffic.AsPlain, 200, 200, 403, false},
+		{"too dear to judge", traffic.AsPlain, 413, 200, 200, false},
+		{"too dear to judge, though benign", traffic.Allowed, 413, 200, 200, true},
 		{"not as plain Coraza", traffic.AsPlain, 200, 403, 403, true},
 	} {
 		m := newMeasured(traffic.Case{Name: c.name, Group: "x", Verdict: c.verdict, Goal: traffic.Goal{Part: 1}})
