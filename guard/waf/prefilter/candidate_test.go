@@ -73,6 +73,7 @@ func (f *fed) get(known map[variables.RuleVariable][]view.Pair, v variables.Rule
 }
 
 func (c *candidate) level(s referee.Settings) (*Level, error) {
+	s.Method, s.Media = "", "" // as the contract admits them, they go by what a class has in common
 	key := fmt.Sprint(s)
 	if l := c.levels[key]; l != nil {
 		return l, nil
@@ -159,7 +160,8 @@ func (c *candidate) Quick(r referee.Request) (referee.Outcome, bool, error) {
 func (l *Level) here(o referee.Outcome, v Values, w *Work) referee.Outcome {
 	o.Places = maps.Clone(o.Places)
 	for _, r := range l.filter.rules {
-		if o.Matched[r.ID] == 0 || onlyInternal(r) || r.Chain.MultiMatch {
+		named := slices.ContainsFunc(r.Targets, func(t secrule.Target) bool { return t.Variable == variables.RequestHeaders && !t.Count })
+		if o.Matched[r.ID] == 0 || !l.common[r] && !named {
 			continue
 		}
 		var places []referee.Place

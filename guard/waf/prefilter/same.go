@@ -59,7 +59,7 @@ func (p *plan) odd(l *Level, reached []bool, matched map[int]int) error {
 					return fmt.Errorf("rule %d reads what another has matched", r.ID)
 				case t.Variable == variables.TX && takes(t, bodyText) || slices.Contains(p.filter.parts[x].uses, bodyText):
 					return fmt.Errorf("rule %d reads the body in a variable of TX", r.ID)
-				case out[t.Variable] && (t.Count || n == 0 && l.common[r] && t.Key == ""):
+				case out[t.Variable] && (t.Count || n == 0 && l.common[r] && t.Variable == variables.RequestHeadersNames):
 					return fmt.Errorf("rule %d counts what another leaves out", r.ID)
 				}
 			}
