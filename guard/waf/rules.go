@@ -4,12 +4,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"weak"
 
-	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
@@ -20,7 +18,7 @@ import (
 )
 
 // directives configure the engine. Bodies come here only after they were read strictly and within the API's limits, so
-// the engine's own limit is only a second wall; nothing is written to disk and answers are not inspected. Methods and
+// the engine's own limit is only a second wall; nothing is written to disk, and bodies of answers are handed over by package response. Methods and
 // media types are the contract's business and are therefore opened for each request to just what the contract admitted.
 const directives = `
 SecRuleEngine On
@@ -40,14 +38,18 @@ SecAction "id:100010,phase:1,pass,nolog,t:none,setvar:tx.early_blocking=0,setvar
 Include @owasp_crs/*.conf
 `
 
-// coreBegins is where the core rules begin in the directives.
-const coreBegins = "Include @crs-setup.conf.example\n"
+// coreBegins is where the core rules begin in the directives, and coreEnds the last of them.
+const (
+	coreBegins = "Include @crs-setup.conf.example\n"
+	coreEnds   = "Include @owasp_crs/*.conf\n"
+)
 
 // Rules are the rule sets in use: the Core Rule Set alone, and with files of operators. Each is compiled once, shared by all
 // APIs and documents that name the same files with the same content, and gone with the last of them. The zero Rules is not
 // usable; see Load.
 type Rules struct {
 	core    *ruleSet
+	text    core // what it is compiled of
 	mu      sync.Mutex
 	own     map[[sha256.Size]byte]weak.Pointer[ruleSet] // by what the engine is given
 	answers *response.Rules
@@ -80,9 +82,14 @@ type derived struct {
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
 func Load() *Rules {
-	r := &Rules{core: newSet(directives, coreruleset.FS), own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
-	r.answers = response.NewRules(func() (coraza.WAF, error) { return r.core.engine, r.core.compile() }, coreruleset.FS, threadTime)
+	r := newRules(builtIn())
 	go func() { _ = r.core.compile() }() // Ready and Check tell the error
+	return r
+}
+
+func newRules(c core) *Rules {
+	r := &Rules{core: newSet(c.ahead+c.rules, c.files), text: c, own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
+	r.answers = response.NewRules(func() (coraza.WAF, error) { return r.core.engine, r.core.compile() }, c.files, threadTime)
 	return r
 }
 
@@ -137,13 +144,12 @@ func (r *Rules) with(o own) (*ruleSet, error) {
 	if len(o.before.Directives)+len(o.after.Directives) == 0 {
 		return r.core, nil
 	}
-	settings, rules, _ := strings.Cut(directives, coreBegins)
-	text := settings + o.before.Directives + coreBegins + rules + o.after.Directives
+	text := r.text.ahead + o.before.Directives + r.text.rules + o.after.Directives
 	sum := sha256.Sum256([]byte(text)) // lists of words stand in it by the hash of their content
 	r.mu.Lock()
 	s := r.own[sum].Value()
 	if s == nil {
-		s = newSet(text, o.over(coreruleset.FS))
+		s = newSet(text, o.over(r.text.files))
 		s.places = o.places()
 		r.own[sum] = weak.Make(s)
 		for key, p := range r.own {

@@ -97,7 +97,7 @@ func (b *Builder) Build() *Sieve {
 	for i, words := range b.words {
 		for _, w := range words {
 			if len(w.text) > 1 {
-				long[i] = append(long[i], w)
+				long[i], s.bare = append(long[i], w), s.bare || w.bare
 				continue
 			}
 			s.meetsAlone(w.text[0], uint32(i))

@@ -12,6 +12,7 @@ type Sieve struct {
 	keys     [256][]uint32 // of each byte, the keys that it alone meets
 	always   []uint32      // patterns that promise nothing
 	loose    []group       // patterns that need no clause
+	bare     bool          // some literal stands in the bare text
 }
 
 // judged is what the sieve knows of a pattern. Of its clauses the rarest is its key: only where that is met is the
@@ -80,7 +81,7 @@ func (s *Sieve) NewWork() *Work {
 func (s *Sieve) Scan(text string, w *Work) []uint64 {
 	w.begin()
 	held := s.read(text, w)
-	if held[1]&fillerHigh != 0 || held[0]&fillerLow != 0 {
+	if s.bare && (held[1]&fillerHigh != 0 || held[0]&fillerLow != 0) {
 		s.readBare(text, w)
 	}
 	for i, part := range held {
