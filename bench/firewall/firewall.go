@@ -99,7 +99,7 @@ func (f *Field) Rivals(modes []Mode) (list []Rival, missing []string, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, one := range []struct{ name, directives string }{{Coraza, directives}, {Coraza + ", SecRxPreFilter", directives + "SecRxPreFilter On\n"}} {
+	for _, one := range []struct{ name, directives string }{{Coraza, directives}, {Coraza + ", SecRxPreFilter", "SecRxPreFilter On\n" + directives}} {
 		with, err := f.coraza(one.directives)
 		if err != nil {
 			return nil, nil, err
