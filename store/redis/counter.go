@@ -97,9 +97,11 @@ func (c *Client) asker() asking {
 		batches := batchesOf(questions, apart)
 		calls := make(valkey.Commands, 0, len(batches))
 		keys, arguments := make([][]string, len(batches)), make([][]string, len(batches))
+		named := c.names.hasher()
 		for i, indices := range batches {
+			keys[i] = make([]string, 0, len(indices))
 			for _, at := range indices {
-				keys[i] = append(keys[i], c.names.counter(counters[at]))
+				keys[i] = append(keys[i], c.names.counterBy(named, counters[at]))
 			}
 			arguments[i] = argumentsOf(questions, indices, "")
 			calls = append(calls, conn.B().Evalsha().Sha1(name).Numkeys(int64(len(keys[i]))).Key(keys[i]...).Arg(arguments[i]...).Build().ToRetryable())
