@@ -27,6 +27,7 @@ func operations(h *held, n *node) *control.Operations {
 	})
 	if n != nil {
 		control.Handle(&o, "certificates", n.certificates)
+		control.Handle(&o, "waf.learned", n.learned)
 	}
 	control.Handle(&o, "audit.verify", h.verifyAudit(n))
 	control.Handle(&o, "audit.settle", h.settleAudit(n))

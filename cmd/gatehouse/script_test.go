@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 //	ready URL [STATUS]   waits until the URL answers 200, or the status
 //	agree N COMMAND...   runs N processes at once; all must succeed and print the same (up to the first dot: the head of a token)
 //	narrow FILE          no line of the file is longer than 120 characters
+//	corerules FOLDER     writes the core rule set of this program into a new folder
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -43,7 +44,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ADMIN", freePort(t))
 			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "agree": agree, "narrow": narrow},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "agree": agree, "narrow": narrow, "corerules": coreRules},
 	})
 }
 

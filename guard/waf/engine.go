@@ -36,7 +36,9 @@ func (g *Guard) ask(x *gate.Exchange, v *view.View, a seclang.Applied, remove []
 	verdict = g.judge(tx, x, v)
 	switch {
 	case verdict.Allowed():
-		g.learn(tx, x)
+		if g.learn(tx, x) { // each is to be counted, so each is asked
+			return verdict, o
+		}
 		return verdict, outcomeOf(tx)
 	case verdict.Reason != ReasonRule || !a.Detects():
 		return verdict, o
@@ -104,11 +106,14 @@ func (g *Guard) open(x *gate.Exchange, remove []int) transaction {
 	return tx
 }
 
-// learn counts what the next paranoia level finds in a request that was allowed.
-func (g *Guard) learn(tx transaction, x *gate.Exchange) {
-	if g.learning != nil {
-		g.learning.Record(x.Operation.Key, seclang.Found(tx), seclang.Would(tx), g.now())
+// learn counts what the next paranoia level finds in a request that was allowed, and tells whether there was anything.
+func (g *Guard) learn(tx transaction, x *gate.Exchange) bool {
+	if g.learning == nil {
+		return false
 	}
+	found := seclang.Found(tx)
+	g.learning.Record(x.Operation.Key, found, seclang.Would(tx), g.now())
+	return len(found) > 0
 }
 
 // outcomeOf is what the engine said.

@@ -50,8 +50,8 @@ var coreFiles = sync.OnceValues(func() (*seclang.Files, error) {
 	return seclang.Join(ours, files), append(wrong, more...).Err()
 })
 
-// read reads and judges the files. Paths of mistakes are inside the section.
-func (c Own) read(file func(name string) ([]byte, error), now time.Time) (o own, err error) {
+// read reads and judges the files, beside the core rules. Paths of mistakes are inside the section.
+func (c Own) read(file func(name string) ([]byte, error), coreFiles func() (*seclang.Files, error), now time.Time) (o own, err error) {
 	if len(c.Before)+len(c.After) == 0 {
 		return o, nil
 	}

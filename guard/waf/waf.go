@@ -86,7 +86,7 @@ func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 		m.Add("budget", "budget: 50ms", "no time at all would deny everything")
 	}
 	g := &Guard{cfg: cfg.withDefaults(), api: api.Name, rules: t.Rules, set: t.Rules.core, now: t.Now}
-	files, err := cfg.Rules.read(t.Files, t.Now())
+	files, err := cfg.Rules.read(t.Files, t.Rules.text.read, t.Now())
 	m.Under("rules", err)
 	if err == nil {
 		if set, err := t.Rules.with(files); err != nil {
@@ -169,6 +169,9 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	r.ready(level)
 	if _, shown := level.Judge(&r.view, r.work); shown {
 		g.rules.fast.Add(1)
+		if g.learning != nil { // what is found is never learned as an outcome, so here is nothing
+			g.learning.Record(x.Operation.Key, nil, false, g.now())
+		}
 		return gate.Allow()
 	}
 	g.rules.slow.Add(1)
