@@ -135,9 +135,6 @@ func (d *document) measure(f *firewall.Field, file string, o options) (map[strin
 		return nil, err
 	}
 	without, with := servers[0], servers[1]
-	if err := with.Settled(); err != nil { // until then its fast path may not be there
-		return nil, err
-	}
 	by := map[string][]firewall.Request{}
 	for _, op := range d.operations {
 		for _, one := range d.requests(op, o.each) {
@@ -147,6 +144,9 @@ func (d *document) measure(f *firewall.Field, file string, o options) (map[strin
 	judge, asked := without.Conn(), with.Conn()
 	defer judge.Close()
 	defer asked.Close()
+	if err := warmed(judge, with, by); err != nil {
+		return nil, err
+	}
 	out := map[string]*share{}
 	for class, requests := range by {
 		s := &share{invented: len(requests)}
@@ -179,6 +179,24 @@ func (d *document) measure(f *firewall.Field, file string, o options) (map[strin
 		s.fast, s.slow, s.told = after-fast, behind-slow, told
 	}
 	return out, nil
+}
+
+// warmed sends the first valid request of each class until the server is quiet: before its rules have seen one, its fast path
+// may not be there.
+func warmed(judge *firewall.Conn, with *firewall.Server, by map[string][]firewall.Request) error {
+	for _, requests := range by {
+		for _, r := range requests {
+			if status, err := judge.Send(r.Bytes()); err != nil {
+				return err
+			} else if status == http.StatusOK {
+				if err := with.Settled(r.Bytes()); err != nil {
+					return err
+				}
+				break
+			}
+		}
+	}
+	return nil
 }
 
 func short(body []byte) string { return string(body[:min(len(body), 300)]) }

@@ -97,6 +97,11 @@ func detect(w io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
+	for _, r := range rivals {
+		if err := r.With.Settled(traffic.Query("blue").Bytes()); err != nil {
+			return fmt.Errorf("%s: %w", r.Name, err)
+		}
+	}
 	for _, m := range missing {
 		fmt.Fprintln(w, m)
 	}

@@ -124,11 +124,11 @@ func (f *Field) Rivals(modes []Mode) (list []Rival, missing []string, err error)
 	return list, missing, nil
 }
 
-// Settled waits until a server is quiet: what it compiles in the background after its start is no part of a request's cost.
-func (s *Server) Settled() error {
+// Settled sends a request now and then until a server is quiet: what it compiles in the background after its start, or after
+// the first request that its rules see, is no part of a request's cost.
+func (s *Server) Settled(request []byte) error {
 	c := s.Conn()
 	defer c.Close()
-	request := Request{Method: "GET", Target: "/plain/1", Fields: [][2]string{{"User-Agent", "bench/1"}, {"Accept", "*/*"}}}.Bytes()
 	before, err := s.Fine()
 	quiet := 0
 	for end := time.Now().Add(30 * time.Second); err == nil && quiet < 3 && time.Now().Before(end); {

@@ -87,7 +87,7 @@ func measure(w io.Writer, o options) error {
 	}
 	for _, r := range rivals {
 		for _, s := range []*firewall.Server{r.With, r.Without} {
-			if err := s.Settled(); err != nil {
+			if err := s.Settled(traffic.Query("blue").Bytes()); err != nil {
 				return fmt.Errorf("%s: %w", r.Name, err)
 			}
 		}
