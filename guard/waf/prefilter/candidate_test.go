@@ -22,14 +22,21 @@ func TestMain(m *testing.M) { os.Exit(referee.Main(m)) }
 // candidate says by the prefilter, and by an engine without the rules that it takes out, what plain Coraza would say.
 type candidate struct {
 	engine *referee.Engine
-	filter func(paranoia int) *Filter
+	filter func(paranoia int) (*Filter, error)
 	levels map[string]*Level
 	known  map[*class]referee.Outcome
 	slow   map[int]int       // rule -> how often it sent a request to the engine
 	why    map[string]int    // why a class could not be learned -> how often
+	off    except            // rules that are excepted, in the engine too
 	spoil  func(l *Level)    // what a mutant does to each level
 	twist  func(f *fed) *fed // and to what it reads
 }
+
+// except is a scope in which rules are off.
+type except []int
+
+func (e except) Off(rule int) bool                             { return slices.Contains(e, rule) }
+func (except) Except(int, variables.RuleVariable, string) bool { return false }
 
 // fed are the values of a referee's request.
 type fed struct {
@@ -84,7 +91,11 @@ func (c *candidate) level(s referee.Settings) (*Level, error) {
 		{Variable: "REQUEST_HEADERS", Key: "Host", Text: "api.example"}, {Variable: "REQUEST_HEADERS", Key: "Accept", Text: "*/*"}, {Variable: "REQUEST_HEADERS", Key: "User-Agent", Text: "neutral"},
 		{Variable: "REQUEST_HEADERS", Key: "Content-Length", Text: "0"},
 	}}
-	l, err := c.filter(max(s.Paranoia, 1)).NewLevel(nil, plain(c.engine.Run(neutral)))
+	f, err := c.filter(max(s.Paranoia, 1))
+	if err != nil {
+		return nil, err
+	}
+	l, err := f.NewLevel(c.off, plain(c.engine.Without(neutral, c.off)))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +127,7 @@ func (c *candidate) Judge(r referee.Request) (referee.Outcome, bool, error) {
 	if w.class != nil {
 		c.slow[w.first]++
 	}
-	o = c.engine.Without(r, l.Narrow(v, w).Remove)
+	o = c.engine.Without(r, append(l.Narrow(v, w).Remove, c.off...))
 	if r.Answered || r.Logging {
 		return o, false, nil
 	}
@@ -237,35 +248,25 @@ func the(t testing.TB) world {
 	return w
 }
 
-func (w world) rules(t testing.TB) []*secrule.Rule {
-	t.Helper()
-	rules, err := secrule.Read(w.waf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rules
-}
-
-func (w world) candidate(t testing.TB) *candidate {
-	t.Helper()
-	return w.over(func(paranoia int) *Filter { return w.filter(t, paranoia) })
-}
+func (w world) candidate() *candidate { return w.over(w.filter) }
 
 // filter is the one of a level of paranoia, derived once.
-func (w world) filter(t testing.TB, paranoia int) *Filter {
-	t.Helper()
+func (w world) filter(paranoia int) (*Filter, error) {
 	if found, ok := w.filters.Load(paranoia); ok {
-		return found.(*Filter)
+		return found.(*Filter), nil
 	}
-	f, err := New(w.rules(t), coreruleset.FS, paranoia)
+	rules, err := secrule.Read(w.waf)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	w.filters.Store(paranoia, f)
-	return f
+	f, err := New(rules, coreruleset.FS, paranoia)
+	if err == nil {
+		w.filters.Store(paranoia, f)
+	}
+	return f, err
 }
 
-func (w world) over(filter func(paranoia int) *Filter) *candidate {
+func (w world) over(filter func(paranoia int) (*Filter, error)) *candidate {
 	return &candidate{engine: w.engine, filter: filter, levels: map[string]*Level{}, known: map[*class]referee.Outcome{}, slow: map[int]int{}, why: map[string]int{}}
 }
 

@@ -337,7 +337,7 @@ func TestOwnRules(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer w.referee.Close()
-			c := w.candidate(t)
+			c := w.candidate()
 			report, err := w.referee.Compare(c, rounds, 1, 3)
 			if err != nil {
 				t.Fatal(err)
