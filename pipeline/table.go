@@ -19,6 +19,8 @@ type Table struct {
 	Rows []Row          `json:"operations"`
 	Open []gate.Finding `json:"open"`
 	Risk []gate.Finding `json:"accepted"` // risks taken with a reason
+
+	Notes []gate.Finding `json:"notes,omitempty"` // what is done in another place than the document says
 }
 
 // APIRow is what holds for every operation of an API.
@@ -115,12 +117,26 @@ func (t *Table) site(s *site, now time.Time) {
 			Findings(now time.Time) (open, risk []gate.Finding)
 		}); ok && !st.rests(now) {
 			open, risk := g.Findings(now)
-			t.Open, t.Risk = append(t.Open, open...), append(t.Risk, risk...)
+			t.Open, t.Risk = append(t.Open, s.ofSection(st, open)...), append(t.Risk, s.ofSection(st, risk)...)
+		}
+		if g, ok := st.check.(interface{ Notes() []gate.Finding }); ok && !st.rests(now) {
+			t.Notes = append(t.Notes, s.ofSection(st, g.Notes())...)
 		}
 	}
 	for i := first; i < len(t.Rows); i++ {
 		t.Rows[i].Open = t.about(t.Rows[i])
 	}
+}
+
+// ofSection names the API and, where a guard doesn't, the section of what the guard found in it.
+func (s *site) ofSection(st stage, found []gate.Finding) []gate.Finding {
+	for i := range found {
+		found[i].API = s.api.Name
+		if found[i].Place == "" {
+			found[i].Place = st.section
+		}
+	}
+	return found
 }
 
 // about counts what is open about one operation.

@@ -58,6 +58,8 @@ func (a accepted) what() string {
 		said = "http:// may be served beyond this machine"
 	case "insecure_skip_verify":
 		said = "any certificate of the servers behind is accepted"
+	case "insecure":
+		said = "own rules may switch inspection off"
 	case "audit":
 		said = "requests pass unrecorded while events cannot be written"
 	}

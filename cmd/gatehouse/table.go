@@ -37,6 +37,7 @@ func printTable(to io.Writer, t pipeline.Table, connections listen.Limits, color
 	bounds(w, t, connections)
 	p.findings(w, "Still open", p.yellow, "close it", t.Open)
 	p.findings(w, "Risks taken", p.red, "end it", t.Risk)
+	p.findings(w, "Notes", p.dim, "instead", t.Notes)
 	if len(t.Open) == 0 {
 		fmt.Fprintln(w, "\nNothing is open.")
 	}

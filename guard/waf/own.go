@@ -26,7 +26,10 @@ type Own struct {
 }
 
 // own are the files of an operator as the engine is given them.
-type own struct{ before, after seclang.Text }
+type own struct {
+	before, after seclang.Text
+	report        seclang.Report // what there is to say of them, though nothing stands against them
+}
 
 // over gives the lists that the files name, and behind them what the core rules name.
 func (o own) over(core fs.FS) fs.FS { return o.after.Over(o.before.Over(core)) }
@@ -72,6 +75,7 @@ func (c Own) read(file func(name string) ([]byte, error), coreFiles func() (*sec
 		m.Under("", err)
 		return o, m.Err()
 	}
+	o.report = report
 	if o.before, err = before.Text(); err == nil {
 		o.after, err = after.Text()
 	}

@@ -71,6 +71,7 @@ type Guard struct {
 	now      func() time.Time
 	levels   sync.Map // of operations that have exceptions -> *prefilter.Level
 	learning *seclang.Learning
+	report   seclang.Report // of the operator's own files
 }
 
 // New checks the section. Core rules that can't be compiled are told by Rules.Ready.
@@ -92,7 +93,7 @@ func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 		if set, err := t.Rules.with(files); err != nil {
 			m.Add("rules", "", "the engine does not take these files: %v", err)
 		} else {
-			g.set = set
+			g.set, g.report = set, files.report
 		}
 	}
 	keys := make([]string, len(api.Operations))
