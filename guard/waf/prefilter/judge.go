@@ -20,11 +20,11 @@ type Work struct {
 	fields []string
 	class  *class // of the request that was judged last
 	first  int    // the rule that was not shown not to match
-	value  value  // that is looked at
-	met    []read // conditions that it meets, by the number of its form; 0 is as it is
+	met    []read // conditions that a value meets, by the number of its form; 0 is as it is
 	texts  []string
-	asked  []bool // by head: its links were asked, or the engine must ask it
-	fails  []bool // by head: its chain fails
+	values []value // that meet the condition of some test
+	pairs  []pair  // of a test and a value that meets its condition
+	heads  []state // of each head
 	budget budget
 }
 
@@ -34,6 +34,23 @@ type value struct {
 	key    string
 	text   string
 	traits identity.Traits
+	scope  *scope
+	dirty  bool // some test matched it, or was not asked about it
+}
+
+// pair is a test that must be asked about a value.
+type pair struct {
+	value int32
+	next  int32  // of the same test, 0 for none; pairs count from 1
+	form  string // the value as the test sees it
+}
+
+// state is what is known of a head in this request.
+type state struct {
+	first int32 // of its pairs
+	hit   bool  // it matched a value, or was not asked about one
+	asked bool  // about its links
+	fails bool  // its chain fails
 }
 
 // read is what is known of one form of a value.
@@ -52,52 +69,68 @@ func (w *Work) Forget() {
 	clear(w.fields[:cap(w.fields)])
 	clear(w.texts[:cap(w.texts)])
 	clear(w.key[:cap(w.key)])
-	w.class, w.value = nil, value{}
+	clear(w.values[:cap(w.values)])
+	clear(w.pairs[:cap(w.pairs)])
+	w.class = nil
 }
 
-// budget weighs what the engine would do against what is done here, in bytes times tests. What is asked of operators may be
-// a small part of what the engine would ask, so that a request that can't be shown harmless costs little more than the
-// engine alone.
-type budget struct {
-	engine, here int64
-	hits         int // tests that matched, or were not asked because of an exception
-}
+// budget weighs what the engine would do against what is done here, in bytes times tests. A test that is asked here and
+// does not match need not be asked by the engine; one that matches is asked twice. So what may be spent on tests that match
+// is a small part of what the engine would ask, and a request that can't be shown harmless costs little more than the engine
+// alone, whoever made it up.
+type budget struct{ engine, links, waste int64 }
 
 const (
 	each64 = 64 // what a test costs beside the bytes of its value
-	part16 = 16 // of the engine's work may be done here
-	free   = 1 << 15
+	part16 = 16 // of the engine's work may be wasted, and as much be done for links
+	free   = 1 << 12
 )
 
+func cost(text string) int64 { return int64(len(text) + each64) }
+
+// spend pays for asking a link.
 func (b *budget) spend(text string) bool {
-	b.here += int64(len(text) + each64)
-	return b.here <= free+b.engine/part16
+	b.links += cost(text)
+	return b.links <= free+b.engine/part16
 }
 
 // begin makes the work ready for a request.
 func (w *Work) begin(p *plan) {
 	w.budget = budget{}
-	w.asked = append(w.asked[:0], make([]bool, p.heads)...)
-	w.fails = append(w.fails[:0], make([]bool, p.heads)...)
+	w.heads = append(w.heads[:0], make([]state, p.heads)...)
+	w.values, w.pairs = w.values[:0], append(w.pairs[:0], pair{})
 }
 
-// judge tells whether no head of the plan can match.
+// judge tells whether no head of the plan can match. Whatever it tells, heads that are not hit don't match.
 func (p *plan) judge(v Values, w *Work) bool {
-	if v.TooMany() {
+	w.begin(p)
+	w.first = 0
+	if v.TooMany() { // the view is not complete
+		for i := range w.heads {
+			w.heads[i].hit = true
+		}
 		return false
 	}
-	w.begin(p)
+	p.gather(v, w)
 	for _, h := range p.whole {
 		if p.matches(h, v, w) {
-			w.first = h.rule.ID
-			return false
+			w.miss(h)
 		}
 	}
-	return p.sweep(v, w, func(h *head) (more bool) { return p.test(h, v, w) })
+	p.sift(w, func(h *head) bool { return !p.chainFails(h, v, w) })
+	return w.first == 0
 }
 
-// sweep goes over all values and visits the tests whose conditions one of them meets, until one makes it stop.
-func (p *plan) sweep(v Values, w *Work, visit func(*head) (more bool)) bool {
+// miss notes a head that can't be shown not to match.
+func (w *Work) miss(h *head) {
+	w.heads[h.number].hit = true
+	if w.first == 0 {
+		w.first = h.rule.ID
+	}
+}
+
+// gather goes over all values and notes which tests must be asked about them.
+func (p *plan) gather(v Values, w *Work) {
 	for i := range p.sweeps {
 		s := &p.sweeps[i]
 		for _, pair := range v.Of(s.base.variable) {
@@ -105,56 +138,116 @@ func (p *plan) sweep(v Values, w *Work, visit func(*head) (more bool)) bool {
 			if c == nil {
 				continue
 			}
-			w.value = value{base: s.base, key: pair.Key, text: pair.Text}
+			x := value{base: s.base, key: pair.Key, text: pair.Text, scope: c}
 			if s.base.names {
-				w.value.text = pair.Key
+				x.text = pair.Key
 			}
-			if !p.look(c, w, visit) {
-				return false
+			w.budget.engine += int64(c.size) * cost(x.text)
+			if !c.seen.has(x.text) {
+				p.look(x, w)
 			}
 		}
 	}
-	return true
 }
 
-// look visits the tests of a scope whose conditions the value meets.
-func (p *plan) look(c *scope, w *Work, visit func(*head) (more bool)) bool {
-	x := &w.value
-	w.budget.engine += int64(c.size) * int64(len(x.text)+each64)
-	if c.seen.has(x.text) {
-		return true
-	}
-	before := w.budget.hits
+// look notes the tests whose conditions a value meets.
+func (p *plan) look(x value, w *Work) {
 	x.traits = identity.Of(x.text)
+	w.values = append(w.values, x)
 	for i := range w.met {
 		w.met[i].done = false
 	}
-	for i := range c.groups {
-		g := &c.groups[i]
+	before := len(w.pairs)
+	for i := range x.scope.groups {
+		g := &x.scope.groups[i]
 		ch := &p.filter.chains[g.chain]
 		switch {
 		case ch.known && x.traits&ch.needs&^identity.Case == 0:
-			if !g.each(p.filter.meets(0, x.text, w), visit) {
-				return false
-			}
+			p.note(g, p.filter.meets(0, x.text, w), w)
 		case ch.multi:
 			w.texts = p.filter.tree.ApplyAll(x.text, x.traits, g.chain, &w.steps, w.texts[:0])
 			for _, form := range w.texts {
-				if !g.each(p.filter.sieve.Scan(form, w.sieve), visit) {
-					return false
-				}
+				p.note(g, p.filter.sieve.Scan(form, w.sieve), w)
 			}
 		default:
 			n := p.filter.tree.Reach(x.text, x.traits, g.chain, &w.steps)
-			if !g.each(p.filter.meets(n, w.steps.Text(n), w), visit) {
-				return false
+			p.note(g, p.filter.meets(n, w.steps.Text(n), w), w)
+		}
+	}
+	if len(w.pairs) == before && !w.values[len(w.values)-1].dirty {
+		w.values = w.values[:len(w.values)-1]
+		x.scope.seen.add(x.text)
+	}
+}
+
+// note notes the tests of a group whose conditions the last value meets.
+func (p *plan) note(g *group, met []uint64, w *Work) {
+	for _, h := range g.always {
+		p.pair(h, w)
+	}
+	for i, mask := range g.mask {
+		for rest := mask & met[i]; rest != 0; rest &= rest - 1 {
+			for _, h := range g.tests[i*64+bits.TrailingZeros64(rest)] {
+				p.pair(h, w)
 			}
 		}
 	}
-	if w.budget.hits == before {
-		c.seen.add(x.text)
+}
+
+// pair notes that a test must be asked about the last value, unless an exception leaves that out.
+func (p *plan) pair(h *head, w *Work) {
+	at := len(w.values) - 1
+	x, s := &w.values[at], &w.heads[h.number]
+	if p.spared(h, x) {
+		x.dirty = true
+		return
 	}
-	return true
+	if s.first > 0 && int(w.pairs[s.first].value) == at { // another form of it
+		return
+	}
+	one := pair{value: int32(at), next: s.first}
+	if chain := h.part.chain; !p.filter.chains[chain].multi {
+		one.form = p.filter.tree.Apply(x.text, x.traits, chain, &w.steps)
+	}
+	w.pairs = append(w.pairs, one)
+	s.first = int32(len(w.pairs) - 1)
+}
+
+// sift asks all that was noted, one test after the other about all its values. Survives says of a test that matched whether
+// its rule may match. When too much was wasted on such, nothing more is asked.
+func (p *plan) sift(w *Work, survives func(*head) bool) {
+	for i := range p.sifted {
+		h := p.sifted[i]
+		s, spent := &w.heads[h.number], int64(0)
+		for at := s.first; at > 0; at = w.pairs[at].next {
+			x := &w.values[w.pairs[at].value]
+			if s.hit = s.hit || w.budget.waste > free+w.budget.engine/part16; s.hit {
+				x.dirty = true
+				continue
+			}
+			spent += cost(x.text)
+			if p.hits(h, &w.pairs[at], x, w) {
+				x.dirty, s.hit = true, true
+				w.budget.waste += spent
+			}
+		}
+		if s.hit && survives(h) {
+			w.miss(h)
+		}
+	}
+	for i := range w.values {
+		if x := &w.values[i]; !x.dirty {
+			x.scope.seen.add(x.text)
+		}
+	}
+}
+
+// hits tells whether a test matches a value.
+func (p *plan) hits(h *head, one *pair, x *value, w *Work) bool {
+	if p.filter.chains[h.part.chain].multi {
+		return p.hit(h.rule, h.part.chain, x.text, x.traits, &w.steps)
+	}
+	return h.rule.Test.Operator.Evaluate(p.tx, one.form) != h.rule.Test.Negated
 }
 
 // meets gives the conditions that the n-th form of a value meets. Many transformations end in the same one.
@@ -168,54 +261,14 @@ func (f *Filter) meets(n int, form string, w *Work) []uint64 {
 	return w.met[n].bits
 }
 
-// each visits the tests of a group whose conditions are met, until one makes it stop.
-func (g *group) each(met []uint64, visit func(*head) (more bool)) bool {
-	for _, h := range g.always {
-		if !visit(h) {
-			return false
-		}
-	}
-	for i, mask := range g.mask {
-		for rest := mask & met[i]; rest != 0; rest &= rest - 1 {
-			for _, h := range g.tests[i*64+bits.TrailingZeros64(rest)] {
-				if !visit(h) {
-					return false
-				}
-			}
-		}
-	}
-	return true
-}
-
-// test asks the engine's operator about the value, and tells that the rule doesn't match by it.
-func (p *plan) test(h *head, v Values, w *Work) bool {
-	if p.spared(h, w) || w.asked[h.number] && w.fails[h.number] {
-		w.budget.hits++
-		return true
-	}
-	if !w.budget.spend(w.value.text) {
-		w.first = h.rule.ID
-		return false
-	}
-	if !p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, &w.steps) {
-		return true
-	}
-	w.budget.hits++
-	if p.chainFails(h, v, w) {
-		return true
-	}
-	w.first = h.rule.ID
-	return false
-}
-
 // spared tells that an exception of the operator leaves the value out.
-func (p *plan) spared(h *head, w *Work) bool {
+func (p *plan) spared(h *head, x *value) bool {
 	if p.scope == (nothing{}) {
 		return false
 	}
 	for i := range h.rule.Targets {
 		t := &h.rule.Targets[i]
-		if slices.Contains(basesOf(t.Variable), w.value.base) && takes(t, w.value.key) && !p.scope.Except(h.rule.ID, t.Variable, w.value.key) {
+		if slices.Contains(basesOf(t.Variable), x.base) && takes(t, x.key) && !p.scope.Except(h.rule.ID, t.Variable, x.key) {
 			return false
 		}
 	}
@@ -253,10 +306,11 @@ func (p *plan) matches(h *head, v Values, w *Work) bool {
 
 // chainFails tells that the chain of a rule fails at a link, before anything was remembered, though its first test matches.
 func (p *plan) chainFails(h *head, v Values, w *Work) bool {
-	if !w.asked[h.number] {
-		w.asked[h.number], w.fails[h.number] = true, p.linkFails(h, v, w)
+	s := &w.heads[h.number]
+	if !s.asked {
+		s.asked, s.fails = true, p.linkFails(h, v, w)
 	}
-	return w.fails[h.number]
+	return s.fails
 }
 
 func (p *plan) linkFails(h *head, v Values, w *Work) bool {

@@ -34,7 +34,7 @@ func (l *Level) newNarrow(reached []bool) *plan {
 		}
 		h := &head{rule: r, part: f.parts[r], number: p.heads, order: order(r, i), asked: true}
 		p.heads++
-		p.whole = append(p.whole, h)
+		p.sifted = append(p.sifted, h)
 		for _, t := range r.Targets {
 			s.add(h, t)
 		}
@@ -134,26 +134,27 @@ func takesOut(c secrule.Control, r *secrule.Rule) bool {
 // Narrow tells what the engine need not ask of a request that Judge could not show to be harmless.
 func (l *Level) Narrow(v Values, w *Work) Narrowing {
 	p := l.narrow
-	w.begin(p)
-	p.sweep(v, w, func(h *head) bool {
-		if !w.asked[h.number] && !p.spared(h, w) {
-			w.asked[h.number] = !w.budget.spend(w.value.text) || p.hit(h.rule, h.part.chain, w.value.text, w.value.traits, &w.steps)
-			if !w.asked[h.number] {
-				return true
-			}
+	var hit func(h *head) bool
+	if w.class != nil { // Judge has asked already
+		hit = func(h *head) bool {
+			judged := w.class.plan.byRule[h.rule]
+			return judged == nil || w.heads[judged.number].hit
 		}
-		w.budget.hits++
-		return true
-	})
+	} else {
+		w.begin(p)
+		p.gather(v, w)
+		p.sift(w, func(*head) bool { return false })
+		hit = func(h *head) bool { return w.heads[h.number].hit }
+	}
 	var n Narrowing
-	for _, h := range p.whole {
-		if !w.asked[h.number] {
+	for _, h := range p.sifted {
+		if !hit(h) {
 			n.Remove = append(n.Remove, h.rule.ID)
 			continue
 		}
 		for i := range h.rule.Targets {
 			each(v, h.rule.Phase, &h.rule.Targets[i], h.rule.ID, l.scope, func(text string) bool {
-				n.Work += int64(len(text) + each64)
+				n.Work += cost(text)
 				return true
 			})
 		}

@@ -21,8 +21,10 @@ type plan struct {
 	err    error // why nothing can be shown
 	tx     idle  // variables as they are whenever a test here reads them
 	runs   []setter
-	sweeps []sweep // values to look at
-	whole  []*head // rules that are asked as a whole: they count, or their first test says nothing of the request
+	sweeps []sweep                 // values to look at
+	whole  []*head                 // rules that are asked as a whole: they count, or their first test says nothing of the request
+	sifted []*head                 // rules that are asked about single values
+	byRule map[*secrule.Rule]*head // of those that are only sifted
 	heads  int
 }
 
@@ -77,7 +79,7 @@ func (f *Filter) reach(matched map[int]int, s Scope) ([]bool, error) {
 // newPlan derives what is to be shown.
 func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 	f := l.filter
-	p := &plan{filter: f, scope: l.scope, tx: idle{tx}}
+	p := &plan{filter: f, scope: l.scope, tx: idle{tx}, byRule: map[*secrule.Rule]*head{}}
 	reached, err := f.reach(matched, l.scope)
 	if err != nil {
 		p.err = err
@@ -183,8 +185,11 @@ func (p *plan) add(l *Level, s *sweeper, r *secrule.Rule, order int) {
 			s.add(h, t)
 		}
 	}
+	p.sifted = append(p.sifted, h)
 	if counts {
 		p.whole = append(p.whole, h)
+	} else {
+		p.byRule[r] = h
 	}
 }
 
