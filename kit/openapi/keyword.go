@@ -45,7 +45,7 @@ var keywords = map[string]keyword{
 	"uniqueItems": flag, "nullable": special, "required": special, "dependentRequired": special, "type": special,
 	"enum": special, "const": anything, "format": special, "pattern": special, "$ref": special, "$schema": special,
 	"contentEncoding": special, "contentMediaType": special, "contentSchema": special,
-	"x-gatehouse-accept-risk": special, "x-gatehouse-secret": flag,
+	"x-gatehouse-accept-risk": special, "x-gatehouse-secret": flag, sinkKeyword: special,
 }
 
 // translation is the state of translating one schema object.
@@ -179,7 +179,7 @@ func (t *translation) inside() mode {
 
 func (t *translation) unknown(m member) {
 	if strings.HasPrefix(m.name, "x-gatehouse-") {
-		t.s.l.failMember(t.n, m.name, mistake.Nearest(m.name, []string{"x-gatehouse-accept-risk", "x-gatehouse-secret"}), "unknown member %q", m.name)
+		t.s.l.failMember(t.n, m.name, mistake.Nearest(m.name, []string{"x-gatehouse-accept-risk", "x-gatehouse-secret", sinkKeyword}), "unknown member %q", m.name)
 		return
 	}
 	if strings.HasPrefix(m.name, "x-") {

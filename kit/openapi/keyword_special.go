@@ -65,6 +65,10 @@ func (t *translation) special(m member) {
 		if t.pattern(v, v.text, v.line, v.column) {
 			t.out["pattern"] = v.text
 		}
+	case sinkKeyword:
+		if sink := t.s.l.sink(t.n); sink != "" {
+			t.out[sinkKeyword] = sink
+		}
 	case "contentEncoding", "contentMediaType", "contentSchema":
 		t.s.l.warn(t.n, "schema.content_not_judged", "", "%s says something of a text that is not judged", m.name)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 var parameterKeys = []string{"name", "in", "description", "required", "deprecated", "allowEmptyValue", "style", "explode",
-	"allowReserved", "schema", "example", "examples", "content", "x-gatehouse-secret"}
+	"allowReserved", "schema", "example", "examples", "content", "x-gatehouse-secret", sinkKeyword}
 
 // styles are those that each place may have, its default first.
 var styles = map[string][]string{
@@ -109,9 +109,12 @@ func (l *loader) loadParameter(written *node) *Parameter {
 		l.fail(n, "required: true", "path parameter %q is not required, but a path always has it", p.Name)
 	}
 	if n.get("content") != nil {
-		return l.contentParameter(n, p)
+		p = l.contentParameter(n, p)
+	} else {
+		p = l.schemaParameter(n, p, possible)
 	}
-	return l.schemaParameter(n, p, possible)
+	p.value.sink = l.sink(n)
+	return p
 }
 
 func (l *loader) contentParameter(n *node, p *Parameter) *Parameter {

@@ -46,7 +46,7 @@ func (s *schemas) makeScalar(n *node) *scalar {
 		return nil
 	}
 	for _, m := range n.members {
-		if k := keywords[m.name]; k != ignored && k != unknown && m.name != "x-gatehouse-secret" && !slices.Contains(scalarKeywords, m.name) {
+		if k := keywords[m.name]; k != ignored && k != unknown && m.name != "x-gatehouse-secret" && m.name != sinkKeyword && !slices.Contains(scalarKeywords, m.name) {
 			return nil
 		}
 	}

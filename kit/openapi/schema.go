@@ -51,7 +51,8 @@ type entry struct {
 	doc     any
 	schema  *jsonschema.Schema // nil when counted
 	sure    *sure              // asked first, where the value is nodes of a body
-	counted bool               // judged within a budget; see budget.go
+	outline *Outline
+	counted bool // judged within a budget; see budget.go
 	refers  []*entry
 	all     *directory
 }
@@ -122,7 +123,7 @@ func (s *schemas) isPlainReference(n *node) bool {
 		return false
 	}
 	for _, m := range n.members {
-		if k := keywords[m.name]; m.name != "$ref" && k != ignored && !strings.HasPrefix(m.name, "x-") {
+		if k := keywords[m.name]; m.name != "$ref" && k != ignored && (!strings.HasPrefix(m.name, "x-") || m.name == sinkKeyword) {
 			if s.l.minor == 0 {
 				s.l.warn(n, "schema.beside_ref", "allOf: [{$ref: ...}, {"+m.name+": ...}]",
 					"%q stands beside a $ref, where OpenAPI 3.0 ignores it", m.name)
@@ -137,6 +138,7 @@ func (s *schemas) isPlainReference(n *node) bool {
 // compile makes every entry ready to judge. A schema that can't be compiled is a mistake.
 func (s *schemas) compile() {
 	s.makeSure()
+	s.makeOutlines()
 	found := findCircles(s.order)
 	s.countOnCircles(found)
 	s.all.judges = s.makeJudges(found)
@@ -196,6 +198,7 @@ type value struct {
 	entry  *entry
 	shape  *shape
 	scalar *scalar // the fast way, nil when the schema needs the general one
+	sink   string  // x-gatehouse-sink at the parameter, beside its schema
 }
 
 // newValue reads the schema of a value. At is where it should have stood when n is nil.

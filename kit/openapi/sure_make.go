@@ -71,6 +71,7 @@ func (m *sureMaker) fill(s *sure, doc any) {
 func (m *sureMaker) member(s *sure, doc map[string]any, name string, v any) bool {
 	ok := true
 	switch name {
+	case "x-gatehouse-secret", sinkKeyword: // they say nothing of values
 	case "type":
 		return s.readTypes(v)
 	case "enum":
