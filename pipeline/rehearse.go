@@ -42,6 +42,17 @@ func (g *Gateway) APIs() []*gate.API {
 	return list
 }
 
+// Resting names the APIs for which the document switches a guard off, or lets it only record.
+func (g *Gateway) Resting(guard string) (apis []string) {
+	now := g.tools.Now()
+	for _, s := range g.inOrder {
+		if st := s.stage(guard); st.rests(now) || st.watches(now) {
+			apis = append(apis, s.api.Name)
+		}
+	}
+	return apis
+}
+
 // Rehearse takes a request through everything that reads it, as if it had come in: the wire, the canonical form, the match,
 // the contract. Who it is from is said and not proved. Then ask is asked, as the guards after the contract are.
 func (g *Gateway) Rehearse(ctx context.Context, r Rehearsal, ask func(context.Context, *gate.Exchange) gate.Verdict) (Rehearsed, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/backup"
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
+	patched "github.com/gatehouse-sec/gatehouse/guard/patch/kept"
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
@@ -130,6 +131,7 @@ type crew struct {
 	report      atomic.Pointer[func() fleet.Report]
 	jobs        *fleet.Jobs // nil in a command that opened the state itself
 	revocations *fleet.Revocations
+	patches     *patched.Patches // that were added by command
 }
 
 // errUnderWay refuses a second change of what everything hangs on.
@@ -200,6 +202,9 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 		Durable: h.durable, Feed: h.feed, Sealer: h.ring, Digest: digest, Now: o.now, Steady: steady(), Log: o.log,
 	})
 	if err := h.revocations.Load(ctx); err != nil {
+		return h, err
+	}
+	if err := o.openPatches(ctx, h); err != nil {
 		return h, err
 	}
 	if err := o.openSecrets(h); err != nil {
@@ -370,6 +375,7 @@ const (
 func (h *held) run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { h.revocations.Run(ctx) })
+	all.Go(func() { h.patches.Run(ctx) })
 	all.Go(func() { h.secrets.Run(ctx) })
 	all.Go(func() { h.nodes.Run(ctx) })
 	all.Go(func() { h.jobs.Run(ctx) })

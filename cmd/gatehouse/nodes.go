@@ -119,6 +119,9 @@ func (h *held) nearFindings() (list []string) {
 			list = append(list, text)
 		}
 	}
+	if h.copies != nil {
+		list = append(list, h.patchFindings(h.copies.n)...)
+	}
 	if h.copies != nil && h.copies.n != nil {
 		if err := h.copies.n.Err(); err != nil {
 			list = append(list, "the event log can't be written: "+err.Error())

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/contract"
 	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/limits"
+	"github.com/gatehouse-sec/gatehouse/guard/patch"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
@@ -127,6 +128,7 @@ func reasons(t *testing.T) map[gate.Reason]string {
 	typed("guard/address", address.Reasons())
 	typed("guard/identity", identity.Reasons())
 	typed("guard/limits", limits.Reasons())
+	typed("guard/patch", patch.Reasons())
 	files, err := filepath.Glob("../../pipeline/*.go")
 	if err != nil {
 		t.Fatal(err)

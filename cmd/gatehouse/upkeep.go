@@ -18,7 +18,7 @@ const jumpFrom = 2 * time.Second
 func (n *node) upkeep(ctx context.Context) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
-	failing, expired := false, int64(0)
+	failing, expired, told := false, int64(0), map[string]bool{}
 	last, real := n.now(), time.Now()
 	for {
 		select {
@@ -34,6 +34,7 @@ func (n *node) upkeep(ctx context.Context) {
 		last, real = now, real.Add(passed)
 		failing = n.watchEvents(failing)
 		expired = n.watchDocument(now, expired)
+		told = n.watchPatches(told)
 	}
 }
 

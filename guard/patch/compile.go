@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/expression"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
@@ -130,7 +132,7 @@ func find(api *gate.API, name string) *gate.Operation {
 		return nil
 	}
 	for _, op := range api.Operations {
-		if op.Key == name || op.Method+" "+op.Template == name {
+		if names(name, op) {
 			return op
 		}
 	}
@@ -224,3 +226,65 @@ func (l *Loader) Added(api string, p Patch) *Compiled {
 
 // Broken tells why nobody can judge by the patch, or nil.
 func (c *Compiled) Broken() error { return c.broken }
+
+// About tells whether the patch is about an operation of its API.
+func (c *Compiled) About(op *gate.Operation) bool { return op != nil && names(c.Operation, op) }
+
+func names(written string, op *gate.Operation) bool {
+	return written == "" || op.Key == written || op.Method+" "+op.Template == written
+}
+
+// Reaches tells whether an API has an operation that a patch is about.
+func Reaches(p Patch, api *gate.API) bool {
+	return slices.ContainsFunc(api.Operations, func(op *gate.Operation) bool { return names(p.Operation, op) })
+}
+
+// Try judges one request, which is for an operation that the patch is about, as if the patch were in force and blocked. The
+// error says why it can't be judged, which denies too.
+func (c *Compiled) Try(ctx context.Context, x *gate.Exchange) (gate.Verdict, error) {
+	s := subject(x)
+	if c.readsBody() && !streams(x.Operation) {
+		tree, v := x.Body(ctx)
+		if !v.Allowed() {
+			return v, errors.New(v.Detail)
+		}
+		s.Body = tree
+	}
+	matches, err := c.judge(x, &s)
+	if !matches && err == nil {
+		return gate.Allow(), nil
+	}
+	return c.verdict(err), err
+}
+
+// Costs tells in words what judging a request takes at most.
+func (c *Compiled) Costs() string {
+	switch {
+	case c.when == nil:
+		return ""
+	case c.when.Cost().Bounded:
+		return fmt.Sprintf("at most %d steps for each value, whatever is sent", c.when.Cost().Most)
+	}
+	return fmt.Sprintf("grows with what is sent; a request is denied after %d steps", c.most)
+}
+
+// Notes tells what whoever adds the patch may not have meant.
+func (c *Compiled) Notes(api *gate.API) (list []string) {
+	if c.Operation == "" && len(api.Operations) > 1 {
+		list = append(list, fmt.Sprintf("it is about every one of the %d operations of %s", len(api.Operations), api.Name))
+	}
+	if c.place.kind != inBody || len(c.place.tokens) == 0 {
+		return list
+	}
+	for _, op := range api.Operations {
+		if !c.About(op) || op.Contract == nil {
+			continue
+		}
+		for _, b := range op.Contract.Bodies {
+			if b.Kind != body.JSON && b.Kind != body.Form && b.Kind != body.Multipart {
+				list = append(list, fmt.Sprintf("%s also takes %s, which has no structure to look into: such requests will be denied", op.Key, b.MediaType))
+			}
+		}
+	}
+	return list
+}

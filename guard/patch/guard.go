@@ -84,7 +84,7 @@ func (g *Guard) planned(list *List) *plan {
 	}
 	for _, c := range all {
 		for _, op := range g.api.Operations {
-			if c.Operation == "" || op == find(g.api, c.Operation) {
+			if c.About(op) {
 				p.by[op] = append(p.by[op], c)
 			}
 		}
