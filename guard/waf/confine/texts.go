@@ -35,6 +35,7 @@ func anyText() texts { return texts{any: true} }
 func none() texts    { return texts{} }
 
 func listed(words ...string) texts {
+	words = slices.Clone(words)
 	slices.Sort(words)
 	words = slices.Compact(words)
 	if len(words) > mostList {
