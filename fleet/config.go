@@ -13,7 +13,7 @@ type Config struct {
 	// Name of this node in status and findings. Default the host's name.
 	Name string `yaml:"name"`
 	// How often a node tells the others of itself. Default 2s, 500ms to 10s; one that is silent for seven times as long
-	// is gone.
+	// is gone. A node alone on an embedded store does so five times less often.
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// What is held of tokens that were called back.
 	Revocations RevocationConfig `yaml:"revocations"`
