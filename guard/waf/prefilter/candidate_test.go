@@ -27,16 +27,17 @@ type candidate struct {
 	known  map[*class]referee.Outcome
 	slow   map[int]int       // rule -> how often it sent a request to the engine
 	why    map[string]int    // why a class could not be learned -> how often
-	off    except            // rules that are excepted, in the engine too
+	off    off               // rules that are excepted, in the engine too
+	scope  Scope             // or any exceptions, which the rules of the engine have by themselves
 	spoil  func(l *Level)    // what a mutant does to each level
 	twist  func(f *fed) *fed // and to what it reads
 }
 
-// except is a scope in which rules are off.
-type except []int
+// off is a scope in which rules are off.
+type off []int
 
-func (e except) Off(rule int) bool                             { return slices.Contains(e, rule) }
-func (except) Except(int, variables.RuleVariable, string) bool { return false }
+func (o off) Off(rule int) bool                             { return slices.Contains(o, rule) }
+func (off) Except(int, variables.RuleVariable, string) bool { return false }
 
 // fed are the values of a referee's request.
 type fed struct {
@@ -95,7 +96,11 @@ func (c *candidate) level(s referee.Settings) (*Level, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := f.NewLevel(c.off, plain(c.engine.Without(neutral, c.off)))
+	scope := c.scope
+	if scope == nil && c.off != nil {
+		scope = c.off
+	}
+	l, err := f.NewLevel(scope, plain(c.engine.Without(neutral, c.off)))
 	if err != nil {
 		return nil, err
 	}

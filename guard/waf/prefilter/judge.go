@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/corazawaf/coraza/v3/types/variables"
+
 	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/literal"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
@@ -317,8 +319,11 @@ func (p *plan) linkFails(h *head, v Values, w *Work) bool {
 	if p.filter.leaves(h.rule) && !h.common {
 		return false
 	}
-	for _, link := range h.rule.Links {
+	for i, link := range h.rule.Links {
 		matches, known := p.ask(link, h.order, v, w)
+		if i == 0 && readsMatches(link) && p.byRule[h.rule] == h {
+			matches, known = p.askMatches(h, link, w)
+		}
 		if known && !matches {
 			return true
 		}
@@ -327,6 +332,33 @@ func (p *plan) linkFails(h *head, v Values, w *Work) bool {
 		}
 	}
 	return false
+}
+
+// readsMatches tells that a link reads all that the tests before it have matched, and nothing else.
+func readsMatches(link *secrule.Rule) bool {
+	if len(link.Targets) != 1 || link.Test == nil {
+		return false
+	}
+	t := &link.Targets[0]
+	return t.Variable == variables.MatchedVars && !t.Count && t.Key == "" && t.KeyPattern == nil && len(t.Except) == 0
+}
+
+// askMatches asks the first link of a chain about all values that the rule's own test matches, as that test saw them.
+func (p *plan) askMatches(h *head, link *secrule.Rule, w *Work) (matches, known bool) {
+	k := p.filter.parts[link]
+	if !k.safe || len(k.uses) > 0 || p.filter.chains[h.part.chain].multi {
+		return false, false
+	}
+	for at := w.heads[h.number].first; at > 0; at = w.pairs[at].next {
+		one := &w.pairs[at]
+		if !w.budget.spend(one.form) || !w.budget.spend(one.form) {
+			return false, false
+		}
+		if p.hits(h, one, &w.values[one.value], w) && p.hit(link, k.chain, one.form, identity.Of(one.form), &w.links) {
+			return true, true
+		}
+	}
+	return false, true
 }
 
 // ask gives the answer of one test, a rule's first or a link's, to all values that it reads. Without a view it is known

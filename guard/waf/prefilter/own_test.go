@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/corazawaf/coraza/v3/types/variables"
+
 	"github.com/gatehouse-sec/gatehouse/guard/waf/referee"
 )
 
@@ -318,6 +320,66 @@ func pool(r *rand.Rand, n int, often []string) (list []referee.Request) {
 		list = append(list, q)
 	}
 	return list
+}
+
+// excepting is a scope as an operator may write it.
+type excepting struct{}
+
+func (excepting) Off(rule int) bool { return rule == 3 }
+func (excepting) Except(rule int, v variables.RuleVariable, key string) bool {
+	if v != variables.Args && v != variables.ArgsGet && v != variables.ArgsPost {
+		return false
+	}
+	return (rule == 1 || rule == 5 || rule == 7) && strings.ToLower(key) == "x" || rule == 6 && strings.ToLower(key) == "foo"
+}
+
+// Exceptions do what the same exceptions written as directives do.
+func TestExceptions(t *testing.T) {
+	const rules = `
+SecRule REQUEST_METHOD "@streq POST" "id:10,phase:2,pass,nolog,skip:1"
+SecRule ARGS "@contains xyz" "id:3,phase:2,deny"
+SecRule ARGS "@contains admin" "id:4,phase:2,deny"
+SecRule ARGS|ARGS_NAMES|REQUEST_HEADERS "@contains evil" "id:1,phase:2,deny"
+SecRule ARGS|ARGS_GET:x "@contains QQQ" "id:5,phase:1,deny"
+SecRule ARGS_GET|ARGS_POST "@contains plain" "id:6,phase:2,pass,setvar:tx.n=+1,chain"
+	SecRule ARGS:foo "@contains evil" "setvar:tx.m=+1"
+SecRule &ARGS:x "@gt 0" "id:7,phase:2,deny"
+SecRule ARGS_NAMES "@streq x" "id:8,phase:2,pass,setvar:tx.o=+1,chain"
+	SecRule REQUEST_METHOD "@streq POST"
+`
+	const exceptions = `
+SecRuleRemoveById 3
+SecRuleUpdateTargetById 1 "!ARGS:x"
+SecRuleUpdateTargetById 5 "!ARGS:x"
+SecRuleUpdateTargetById 5 "!ARGS_GET:x"
+SecRuleUpdateTargetById 6 "!ARGS_GET:foo"
+SecRuleUpdateTargetById 6 "!ARGS_POST:foo"
+SecRuleUpdateTargetById 7 "!ARGS:x"
+`
+	with, err := newWorld(bare(t) + strings.Replace(rules, `SecRule ARGS:foo "@contains evil"`, `SecRule ARGS:foo|!ARGS:foo "@contains evil"`, 1) + exceptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer with.referee.Close()
+	without, err := newWorld(bare(t) + rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer without.referee.Close()
+	c := with.over(without.filter)
+	c.scope = excepting{}
+	random := rand.New(rand.NewPCG(9, 9))
+	requests := append(pool(random, 400, nil), pool(random, 400, []string{"evil", "QQQ", "xyz", "plain", "admin"})...)
+	report, err := with.referee.Compare(c, append(requests, requests...), 1, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range report.Findings {
+		t.Error(f)
+	}
+	if t.Log(report, c.why); report.Fast < 50 {
+		t.Errorf("only %d took the fast path: %v", report.Fast, c.why)
+	}
 }
 
 // Rules as operators write them: the verdict is the engine's, and where nothing can be shown it is said why.

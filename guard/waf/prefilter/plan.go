@@ -131,6 +131,9 @@ func (p *plan) sets(r *secrule.Rule, order int) {
 // settled tells that a variable has its last value when a rule reads it.
 func (p *plan) settled(key string, order int) bool {
 	key = strings.ToLower(key)
+	if len(key) == 1 && key[0] >= '0' && key[0] <= '9' {
+		return false // a captured group, which any match may write
+	}
 	return !slices.ContainsFunc(p.runs, func(s setter) bool {
 		return s.order >= order && (s.key == key || s.open && strings.HasPrefix(key, s.key))
 	})

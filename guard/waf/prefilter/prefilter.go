@@ -26,12 +26,13 @@ import (
 
 // Filter is what is derived from one set of rules, once: it is shared by all APIs and never changes.
 type Filter struct {
-	rules  []*secrule.Rule
-	sieve  *literal.Sieve
-	tree   *identity.Tree
-	chains []chain
-	parts  map[*secrule.Rule]part // of every rule and link that tests something
-	keep   map[string]bool        // names of TX variables that tests read
+	rules   []*secrule.Rule
+	sieve   *literal.Sieve
+	tree    *identity.Tree
+	chains  []chain
+	parts   map[*secrule.Rule]part // of every rule and link that tests something
+	keep    map[string]bool        // names of TX variables that tests read
+	grouped bool                   // some rule may read groups that another has captured
 }
 
 // part is what is known of one rule or link, beside what it says.
@@ -82,6 +83,7 @@ func New(rules []*secrule.Rule, files fs.FS, paranoia int) (*Filter, error) {
 			}
 		}
 	}
+	f.grouped = f.readsGroups()
 	f.sieve, f.tree, f.chains = b.done()
 	return f, nil
 }

@@ -2,7 +2,10 @@ package prefilter
 
 import (
 	"fmt"
+	"regexp"
+	"regexp/syntax"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
@@ -121,9 +124,81 @@ func (f *Filter) varies(r *secrule.Rule, tests []*secrule.Rule) error {
 }
 
 // leaves tells that a match of this test alone leaves something behind that other rules could read: what its actions do, or
-// what an operator does that is not known to do nothing but answer.
+// what an operator does that is not known to do nothing but answer. Captured groups count only if somebody might read them.
 func (f *Filter) leaves(x *secrule.Rule) bool {
-	return x.SideEffects() || x.Test != nil && !harmless[strings.ToLower(x.Test.Name)]
+	a := x.Actions
+	return len(a.Sets)+len(a.Controls)+len(a.Other) > 0 || a.Capture && f.grouped || x.Test != nil && !harmless[strings.ToLower(x.Test.Name)]
+}
+
+// readsGroups tells that some rule reads captured groups that another one may have left behind: it has not captured so many
+// before in its own chain.
+func (f *Filter) readsGroups() bool {
+	for _, r := range f.rules {
+		captured := -1 // the highest group that is surely written
+		for _, x := range whole(r) {
+			said := ""
+			if x.Test != nil {
+				said = x.Test.Argument
+			}
+			for _, t := range x.Targets {
+				if t.Variable == variables.TX {
+					if t.Key == "" || t.KeyPattern != nil && anyGroup(t.KeyPattern) {
+						return true
+					}
+					said += "%{tx." + t.Key + "}"
+				}
+			}
+			if groupIn(said) > captured {
+				return true
+			}
+			if x.Actions.Capture && x.Test != nil && !x.Test.Negated {
+				captured = max(captured, surely(x.Test))
+			}
+			said = ""
+			for _, s := range x.Actions.Sets {
+				said += s.Key + s.Value
+			}
+			if groupIn(said) > captured {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// surely is the highest group that a test writes whenever it matches; -1 for none.
+func surely(t *secrule.Test) int {
+	switch strings.ToLower(t.Name) {
+	case "rx":
+		if re, err := syntax.Parse(t.Argument, syntax.Perl); err == nil {
+			return min(re.MaxCap(), 8)
+		}
+	case "pm", "pmfromfile", "pmf", "detectsqli":
+		return 0
+	}
+	return -1
+}
+
+// groupIn is the highest captured group that a text names in a macro; -1 for none.
+func groupIn(text string) int {
+	most := -1
+	for _, m := range macro.FindAllStringSubmatch(text, -1) {
+		name, key, _ := strings.Cut(strings.ToLower(m[1]), ".")
+		if n, err := strconv.Atoi(key); err == nil && name == "tx" {
+			most = max(most, n)
+		}
+	}
+	return most
+}
+
+// anyGroup tells that a pattern of names takes one of a captured group.
+func anyGroup(p *regexp.Regexp) bool {
+	for n := range 10 {
+		if p.MatchString(strconv.Itoa(n)) {
+			return true
+		}
+	}
+	return false
 }
 
 // same tells why a rule that matched might do something else for another request of the class: it reads what the class does
