@@ -112,7 +112,9 @@ func (g *Guard) learn(tx transaction, x *gate.Exchange) bool {
 		return false
 	}
 	found := seclang.Found(tx)
-	g.learning.Record(x.Operation.Key, found, seclang.Would(tx), g.now())
+	if x.Request != g.rules.carrier || len(found) > 0 { // a request is counted once, unless something lies deeper in it
+		g.learning.Record(x.Operation.Key, found, seclang.Would(tx), g.now())
+	}
 	return len(found) > 0
 }
 

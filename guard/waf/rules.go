@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
+	"github.com/gatehouse-sec/gatehouse/kit/canon"
 )
 
 // directives configure the engine. Bodies come here only after they were read strictly and within the API's limits, so
@@ -55,8 +56,9 @@ type Rules struct {
 	answers *response.Rules
 	learned sync.Map // name of an API -> *seclang.Learning
 	rooms   sync.Pool
-	fast    atomic.Uint64 // requests whose outcome was shown without the engine
-	slow    atomic.Uint64 // requests that the engine judged
+	carrier *canon.Request // of what lies under further codings; never changed
+	fast    atomic.Uint64  // requests whose outcome was shown without the engine
+	slow    atomic.Uint64  // requests that the engine judged
 }
 
 // ruleSet is one set of rules.
@@ -88,7 +90,7 @@ func Load() *Rules {
 }
 
 func newRules(c core) *Rules {
-	r := &Rules{core: newSet(c.ahead+c.rules, c.files), text: c, own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
+	r := &Rules{core: newSet(c.ahead+c.rules, c.files), text: c, carrier: carrier(), own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
 	r.answers = response.NewRules(func() (coraza.WAF, error) { return r.core.engine, r.core.compile() }, c.files, threadTime)
 	return r
 }
@@ -190,8 +192,11 @@ func (r *Rules) Ready() error { return r.core.compile() }
 
 // room is what judging one request needs; it is used again.
 type room struct {
-	view view.View
-	work *prefilter.Work
+	view   view.View
+	nested view.View // of what lies under further codings
+	pairs  []view.Pair
+	form   []canon.Pair
+	work   *prefilter.Work
 }
 
 func (r *Rules) room() *room {
@@ -212,6 +217,7 @@ func (n *room) ready(l *prefilter.Level) {
 // giveBack keeps the room, without anything of the request in it.
 func (r *Rules) giveBack(n *room) {
 	n.view.Reset()
+	n.forgetNested()
 	if n.work != nil {
 		n.work.Forget()
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -97,6 +97,7 @@ func (g *Guard) Try(ctx context.Context, x *gate.Exchange) (seclang.Outcome, err
 	if err := g.set.compile(); err != nil {
 		return seclang.Outcome{}, err
 	}
+	tooLarge := seclang.Outcome{Denied: true, Status: gate.TooLarge.Status()}
 	tree := &body.Tree{}
 	if inspects(x.Operation) && x.Request.Length != 0 {
 		var v gate.Verdict
@@ -104,23 +105,44 @@ func (g *Guard) Try(ctx context.Context, x *gate.Exchange) (seclang.Outcome, err
 			return seclang.Outcome{Denied: true, Status: v.Code.Status()}, nil
 		}
 	}
-	var v view.View
-	v.Fill(x, tree)
-	if v.TooMany() {
-		return seclang.Outcome{Denied: true, Status: http.StatusRequestEntityTooLarge}, nil
+	r := g.rules.room()
+	defer g.rules.giveBack(r)
+	r.view.Fill(x, tree)
+	if r.view.TooMany() {
+		return tooLarge, nil
 	}
+	o, err := g.try(x, &r.view)
+	if err != nil || o.Denied {
+		return o, err
+	}
+	inner, whole := g.deeper(x, r)
+	switch {
+	case !whole:
+		return tooLarge, nil
+	case inner == nil:
+		return o, nil
+	}
+	deeper, err := g.try(inner, &r.nested)
+	deeper.Rules = append(o.Rules, deeper.Rules...)
+	slices.Sort(deeper.Rules)
+	deeper.Rules = slices.Compact(deeper.Rules)
+	return deeper, err
+}
+
+// try asks the engine about one view.
+func (g *Guard) try(x *gate.Exchange, v *view.View) (o seclang.Outcome, err error) {
 	tx := g.open(x, nil)
 	if tx == nil {
-		return seclang.Outcome{}, errors.New("this version of the engine is not the one that is known")
+		return o, errors.New("this version of the engine is not the one that is known")
 	}
 	defer tx.Close()
 	tx.Variables().TX().Set("detection_paranoia_level", []string{strconv.Itoa(g.cfg.Paranoia)}) // without what is learned
 	g.except.For(x.Operation.Key, g.now()).Apply(tx)
 	meter, end := g.set.clock.start(x.ID, g.cfg.Budget)
 	defer end()
-	it, err := phases(tx, &v)
+	it, err := phases(tx, v)
 	if meter.over {
-		return seclang.Outcome{Denied: true, Status: http.StatusRequestEntityTooLarge}, nil
+		return seclang.Outcome{Denied: true, Status: gate.TooLarge.Status()}, nil
 	}
 	return seclang.Judged(tx, it), err
 }

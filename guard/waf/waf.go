@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/response"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
@@ -25,13 +26,14 @@ import (
 // The reasons for which this guard denies.
 const (
 	ReasonRule   gate.Reason = "waf.rule"   // rules matched and their scores together reached the threshold
+	ReasonNested gate.Reason = "waf.nested" // so they did, in what lies under a further coding of a value
 	ReasonEngine gate.Reason = "waf.engine" // the engine cannot judge, so it denies
 	ReasonBudget gate.Reason = "waf.budget" // to judge it would take longer than one request may
 )
 
 // Reasons lists them.
 func Reasons() []string {
-	return []string{string(ReasonBudget), string(ReasonEngine), string(ReasonRule)}
+	return []string{string(ReasonBudget), string(ReasonEngine), string(ReasonNested), string(ReasonRule)}
 }
 
 // Config is the section guards.waf.
@@ -48,6 +50,8 @@ type Config struct {
 	Rules Own `yaml:"rules"`
 	// Exceptions for requests that the rules misjudge, as narrow as they can be written.
 	Except []seclang.Exception `yaml:"except"`
+	// Whether the rules also look under codings inside of values: JSON in a text, Base64, compatible forms of Unicode. Default true.
+	Nested *bool `yaml:"nested"`
 	// Whether answers are looked into, and what becomes of those in which something is found.
 	Responses response.Config `yaml:"responses"`
 }
@@ -161,27 +165,38 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
 	applied := g.except.For(x.Operation.Key, g.now())
-	level := g.level(x.Operation, applied)
-	if level == nil {
-		g.rules.slow.Add(1)
-		verdict, _ := g.ask(x, &r.view, applied, nil)
-		return verdict
-	}
-	r.ready(level)
-	if _, shown := level.Judge(&r.view, r.work); shown {
+	verdict, fast := g.decide(x, &r.view, r, applied)
+	if fast {
 		g.rules.fast.Add(1)
 		if g.learning != nil { // what is found is never learned as an outcome, so here is nothing
 			g.learning.Record(x.Operation.Key, nil, false, g.now())
 		}
-		return gate.Allow()
+	} else {
+		g.rules.slow.Add(1)
 	}
-	g.rules.slow.Add(1)
-	rest := level.Narrow(&r.view, r.work)
-	verdict, outcome := g.ask(x, &r.view, applied, rest.Remove)
+	if !verdict.Allowed() {
+		return verdict
+	}
+	return g.nested(x, r, applied, verdict)
+}
+
+// decide judges what the rules can read, and tells whether that was possible without the engine.
+func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.Applied) (verdict gate.Verdict, fast bool) {
+	level := g.level(x.Operation, applied)
+	if level == nil {
+		verdict, _ := g.ask(x, v, applied, nil)
+		return verdict, false
+	}
+	r.ready(level)
+	if _, shown := level.Judge(v, r.work); shown {
+		return gate.Allow(), true
+	}
+	rest := level.Narrow(v, r.work)
+	verdict, outcome := g.ask(x, v, applied, rest.Remove)
 	if verdict.Allowed() && outcome.Matched != nil {
-		_ = level.Learn(&r.view, r.work, outcome) // what can't be learned is asked each time
+		_ = level.Learn(v, r.work, outcome) // what can't be learned is asked each time
 	}
-	return verdict
+	return verdict, false
 }
 
 // plainName is what the name of an argument looks like. Anything else that stands in its place may be what nobody wants in

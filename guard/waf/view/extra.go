@@ -39,9 +39,9 @@ const levels = 2
 // of the engine reads these by itself, so they are no part of Of: a guard may inspect them as further arguments, and must
 // tell what is found there apart.
 //
-// The key says where a text was found: that of the value, and behind a bar what was taken off: json.a|base64,
-// q|json.b.0|nfkc, json.c|empty. It appends to dst and is false when there was more than the bound admits; what is there
-// then is not all.
+// The key says where a text was found: that of the value, and behind it what was taken off: json.a.base64,
+// q.json.b.0.nfkc, json.c.empty. No sign stands between them that a rule would mind in a name, as it would a bar. Extra
+// appends to dst and is false when there was more than the bound admits; what is there then is not all.
 func (v *View) Extra(dst []Pair, bound Bound) ([]Pair, bool) {
 	p := peeler{found: dst, left: bound.withDefaults(), whole: true}
 	for _, variable := range [...]variables.RuleVariable{variables.Args, variables.RequestCookies} {
@@ -80,16 +80,16 @@ func (p *peeler) peel(key, text string, room int) {
 	if !p.whole {
 		return
 	}
-	if plain, ok := compatible(text); ok && !p.put(key+"|nfkc", plain) {
+	if plain, ok := compatible(text); ok && !p.put(key+".nfkc", plain) {
 		return
 	}
 	if room == 0 {
 		return
 	}
 	if holdsJSON(text) {
-		p.strings(key+"|json", text, room-1)
-	} else if plain, ok := fromBase64(text); ok && p.put(key+"|base64", plain) {
-		p.peel(key+"|base64", plain, room-1)
+		p.strings(key+".json", text, room-1)
+	} else if plain, ok := fromBase64(text); ok && p.put(key+".base64", plain) {
+		p.peel(key+".base64", plain, room-1)
 	}
 }
 
@@ -220,7 +220,7 @@ func (l *level) next() string {
 func (p *peeler) empty(nodes []body.Node, at int, path []byte) {
 	n := &nodes[at]
 	if n.Size == 0 && at > 0 {
-		p.put(string(path)+"|empty", string(path))
+		p.put(string(path)+".empty", string(path))
 		return
 	}
 	size, index := len(path), 0

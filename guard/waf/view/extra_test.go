@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,24 +34,24 @@ func TestExtra(t *testing.T) {
 		want []Pair
 	}{
 		"plain text":               {jsonOf("green tea, 50 g"), nil},
-		"full-width":               {jsonOf("＜script＞"), []Pair{{"json.a|nfkc", "<script>"}}},
-		"long s and Kelvin":        {jsonOf("ſleep K"), []Pair{{"json.a|nfkc", "sleep K"}}},
-		"a joiner in a word":       {jsonOf("sel\u200dect\u00ad"), []Pair{{"json.a|nfkc", "select"}}},
+		"full-width":               {jsonOf("＜script＞"), []Pair{{"json.a.nfkc", "<script>"}}},
+		"long s and Kelvin":        {jsonOf("ſleep K"), []Pair{{"json.a.nfkc", "sleep K"}}},
+		"a joiner in a word":       {jsonOf("sel\u200dect\u00ad"), []Pair{{"json.a.nfkc", "select"}}},
 		"languages stay":           {jsonOf("世界 éàü привет"), nil},
-		"JSON in a string":         {jsonOf(`{"b":["x",1,null,{"c":"y"}]}`), []Pair{{"json.a|json.b.0", "x"}, {"json.a|json.b.3.c", "y"}}},
-		"JSON in a form":           {post("application/x-www-form-urlencoded", "q="+url.QueryEscape(` [{"a":"\u0027--"}]`)), []Pair{{"q|json.0.a", "'--"}}},
-		"JSON in a query":          {sample{method: "GET", target: "/p?q=" + url.QueryEscape(`{"a":"b"}`)}, []Pair{{"q|json.a", "b"}}},
-		"a name twice, broken off": {jsonOf(`{"b":"1","b":"2","c":["3",!`), []Pair{{"json.a|json.b", "1"}, {"json.a|json.b", "2"}, {"json.a|json.c.0", "3"}}},
-		"Base64":                   {jsonOf(coded([]byte("' or 1=1 --"))), []Pair{{"json.a|base64", "' or 1=1 --"}}},
-		"Base64 without padding":   {jsonOf(strings.TrimRight(coded([]byte("' or 1=1 --")), "=")), []Pair{{"json.a|base64", "' or 1=1 --"}}},
-		"the other alphabet":       {jsonOf(base64.URLEncoding.EncodeToString([]byte("~~~???>>>"))), []Pair{{"json.a|base64", "~~~???>>>"}}},
-		"a data URL":               {jsonOf("data:text/html;base64," + coded([]byte("<script>"))), []Pair{{"json.a|base64", "<script>"}}},
+		"JSON in a string":         {jsonOf(`{"b":["x",1,null,{"c":"y"}]}`), []Pair{{"json.a.json.b.0", "x"}, {"json.a.json.b.3.c", "y"}}},
+		"JSON in a form":           {post("application/x-www-form-urlencoded", "q="+url.QueryEscape(` [{"a":"\u0027--"}]`)), []Pair{{"q.json.0.a", "'--"}}},
+		"JSON in a query":          {sample{method: "GET", target: "/p?q=" + url.QueryEscape(`{"a":"b"}`)}, []Pair{{"q.json.a", "b"}}},
+		"a name twice, broken off": {jsonOf(`{"b":"1","b":"2","c":["3",!`), []Pair{{"json.a.json.b", "1"}, {"json.a.json.b", "2"}, {"json.a.json.c.0", "3"}}},
+		"Base64":                   {jsonOf(coded([]byte("' or 1=1 --"))), []Pair{{"json.a.base64", "' or 1=1 --"}}},
+		"Base64 without padding":   {jsonOf(strings.TrimRight(coded([]byte("' or 1=1 --")), "=")), []Pair{{"json.a.base64", "' or 1=1 --"}}},
+		"the other alphabet":       {jsonOf(base64.URLEncoding.EncodeToString([]byte("~~~???>>>"))), []Pair{{"json.a.base64", "~~~???>>>"}}},
+		"a data URL":               {jsonOf("data:text/html;base64," + coded([]byte("<script>"))), []Pair{{"json.a.base64", "<script>"}}},
 		"Base64 of no text":        {jsonOf(coded([]byte("\x89PNG\r\n\x1a\n\x00\x01"))), nil},
 		"a word":                   {jsonOf("Location"), nil},
-		"Base64 in JSON in Base64": {jsonOf(coded([]byte(coded([]byte(coded([]byte("three levels"))))))), []Pair{{"json.a|base64", coded([]byte(coded([]byte("three levels"))))}, {"json.a|base64|base64", coded([]byte("three levels"))}}},
-		"JSON in Base64":           {jsonOf(coded([]byte(`{"b":"＜"}`))), []Pair{{"json.a|base64", `{"b":"＜"}`}, {"json.a|base64|nfkc", `{"b":"<"}`}, {"json.a|base64|json.b", "＜"}, {"json.a|base64|json.b|nfkc", "<"}}},
-		"a cookie":                 {sample{method: "GET", target: "/", fields: map[string]string{"Cookie": "s=" + coded([]byte("<script>"))}}, []Pair{{"s|base64", "<script>"}}},
-		"names of what is empty":   {post("application/json", `{"<x>":{},"b":[1,[],{"c":{"d":{}}}]}`), []Pair{{"json.<x>|empty", "json.<x>"}, {"json.b.1|empty", "json.b.1"}, {"json.b.2.c.d|empty", "json.b.2.c.d"}}},
+		"Base64 in JSON in Base64": {jsonOf(coded([]byte(coded([]byte(coded([]byte("three levels"))))))), []Pair{{"json.a.base64", coded([]byte(coded([]byte("three levels"))))}, {"json.a.base64.base64", coded([]byte("three levels"))}}},
+		"JSON in Base64":           {jsonOf(coded([]byte(`{"b":"＜"}`))), []Pair{{"json.a.base64", `{"b":"＜"}`}, {"json.a.base64.nfkc", `{"b":"<"}`}, {"json.a.base64.json.b", "＜"}, {"json.a.base64.json.b.nfkc", "<"}}},
+		"a cookie":                 {sample{method: "GET", target: "/", fields: map[string]string{"Cookie": "s=" + coded([]byte("<script>"))}}, []Pair{{"s.base64", "<script>"}}},
+		"names of what is empty":   {post("application/json", `{"<x>":{},"b":[1,[],{"c":{"d":{}}}]}`), []Pair{{"json.<x>.empty", "json.<x>"}, {"json.b.1.empty", "json.b.1"}, {"json.b.2.c.d.empty", "json.b.2.c.d"}}},
 	} {
 		if got := extra(t, c.s); !slices.Equal(got, c.want) {
 			t.Errorf("%s:%s\nwant%s", name, show(got), show(c.want))
@@ -91,7 +92,7 @@ func FuzzExtra(f *testing.F) {
 		found, whole := v.Extra(nil, bound)
 		size := 0
 		for _, p := range found {
-			if size += len(p.Key) + len(p.Text); !strings.Contains(p.Key, "|") {
+			if size += len(p.Key) + len(p.Text); !regexp.MustCompile(`\.(nfkc|json|base64|empty)`).MatchString(p.Key) {
 				t.Errorf("%q does not say what was taken off", p.Key)
 			}
 		}
