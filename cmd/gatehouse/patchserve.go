@@ -349,7 +349,7 @@ func (h *held) listPatches(ctx context.Context, n *node, q patchListQuestion) (p
 // patchFindings is what isn't as it should be with patches, for this process and by the document that it serves.
 func (h *held) patchFindings(n *node) []string {
 	list := h.patches.Findings()
-	if n == nil {
+	if n == nil || n.gateway.Load() == nil {
 		return list
 	}
 	g := n.gateway.Load()
