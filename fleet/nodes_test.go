@@ -171,7 +171,7 @@ func TestANodeAlone(t *testing.T) {
 			return cancel
 		}
 		writes := func(during time.Duration) int64 {
-			version := func() int64 { r, _ := shared.there(nodePrefix + "id-a"); return r.Version }
+			version := func() int64 { r, _ := shared.Get(t.Context(), nodePrefix+"id-a"); return r.Version }
 			before := version()
 			time.Sleep(during)
 			return version() - before
