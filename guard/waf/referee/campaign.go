@@ -125,7 +125,7 @@ func (r *Referee) believed(record Record, got Outcome) ([]string, error) {
 		}
 		j = j.join(more[0])
 		differences = j.Differences(got)
-		if j.Stable() && j.Runs > 8 {
+		if j.Stable() && j.Runs > 48 { // of two orders that are as likely, each has been seen
 			break
 		}
 	}
