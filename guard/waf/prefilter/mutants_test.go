@@ -466,7 +466,7 @@ func (h *hunter) more(m mutant, n int) (list []referee.Request) {
 	}
 	level := max(h.rules[m.rule.ID].Level, 1)
 	rule := h.rules[m.rule.ID]
-	var near, others []referee.Request
+	var near, put, others []referee.Request
 	for range 4 {
 		probes, err := h.w.collector.Probes([]referee.Rule{rule}, random, 1000)
 		if err != nil {
@@ -479,14 +479,14 @@ func (h *hunter) more(m mutant, n int) (list []referee.Request) {
 				others = append(others, p)
 			}
 			if other, ok := swapped(p, m); ok {
-				near = append(near, other)
+				put = append(put, other)
 			}
 		}
 		if m.near == "" || len(near) > 3 {
 			break
 		}
 	}
-	probes := append(some(random, near, 150), some(random, others, 150)...)
+	probes := slices.Concat(some(random, near, 100), some(random, put, 400), some(random, others, 100))
 	for _, p := range probes { // and the odd letters
 		list = append(list, oddly(p))
 	}
