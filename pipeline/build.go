@@ -52,10 +52,15 @@ type Tools struct {
 	Recorder Recorder                                                                //
 	Drain    *Drain                                                                  // ends streams when the process ends; nil: nothing does
 	Unsafe   bool                                                                    // requests pass while events cannot be written: audit.on_failure: allow
+
+	folder string // of the document
 }
 
-// file reads a file beside or below the document.
-func (t Tools) file(name string) ([]byte, error) { return t.ReadFile(name, name) }
+// file reads a file beside or below the document, whose name is relative to it.
+func (t Tools) file(name string) ([]byte, error) {
+	name = filepath.Join(t.folder, name)
+	return t.ReadFile(name, name)
+}
 
 // Gateway decides about requests by one document. It never changes: a reload builds another.
 type Gateway struct {
@@ -127,6 +132,7 @@ func Build(d *config.Document, t Tools) (*Gateway, error) {
 	hash := d.Hash("")
 	policy := sha256.New()
 	policy.Write(hash[:])
+	t.folder = filepath.Dir(d.File)
 	read := t.ReadFile
 	t.ReadFile = func(contract, path string) ([]byte, error) { // a contract is policy too
 		data, err := read(contract, path)

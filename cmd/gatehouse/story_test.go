@@ -49,7 +49,7 @@ import (
 //	-- audit --            STATUS, or STATUS CODE by GUARD: REASON, one line for each exchange
 //	-- upstream --         optional: what the server behind got, fields sorted, without those that change
 //
-// {{9*x}} stands for nine x, $DIR for the story's folder, NOW+60 and NOW-60 for a time.
+// {{9*x}} stands for nine x, $DIR for the story's folder, NOW+60 and NOW-60 for a time, DAY+90 for a date.
 func TestStories(t *testing.T) {
 	rules := waf.Load() // compiled once for all stories, as for all APIs
 	for _, file := range stories(t) {

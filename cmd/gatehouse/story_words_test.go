@@ -38,6 +38,7 @@ func stories(t *testing.T) []string {
 var (
 	repeated = regexp.MustCompile(`\{\{(\d+)\*(.*?)\}\}`)
 	moment   = regexp.MustCompile(`NOW[+-]\d+`)
+	day      = regexp.MustCompile(`DAY\+\d+`)
 )
 
 // expand replaces what stands for something else in a story.
@@ -51,6 +52,13 @@ func (s *story) expand(text string) string {
 			s.t.Fatal(err)
 		}
 		return strings.Repeat(part[2], n)
+	})
+	text = day.ReplaceAllStringFunc(text, func(m string) string {
+		n, err := strconv.Atoi(m[len("DAY+"):])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return time.Now().UTC().AddDate(0, 0, n).Format(time.DateOnly)
 	})
 	return moment.ReplaceAllStringFunc(text, func(m string) string {
 		n, err := strconv.ParseInt(m[len("NOW"):], 10, 64)

@@ -85,7 +85,10 @@ func (c Own) read(file func(name string) ([]byte, error), coreFiles func() (*sec
 // located moves the place of each mistake into its text: it is a place in another file than the document.
 func located(list mistake.List) mistake.List {
 	for i, m := range list {
-		list[i] = mistake.Mistake{What: fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.What), Write: m.Write}
+		if m.File != "" {
+			m.What = fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.What)
+		}
+		list[i] = mistake.Mistake{What: m.What, Write: m.Write}
 	}
 	return list
 }

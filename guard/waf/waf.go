@@ -31,9 +31,12 @@ const (
 	ReasonBudget gate.Reason = "waf.budget" // to judge it would take longer than one request may
 )
 
-// Reasons lists them.
+// Reasons lists them, with those for which an answer is denied.
 func Reasons() []string {
-	return []string{string(ReasonBudget), string(ReasonEngine), string(ReasonNested), string(ReasonRule)}
+	return []string{
+		string(ReasonBudget), string(ReasonEngine), string(ReasonNested), string(ReasonRule),
+		string(response.ReasonLeak), string(response.ReasonRule), string(response.ReasonUnread),
+	}
 }
 
 // Config is the section guards.waf.
