@@ -467,7 +467,7 @@ func (h *hunter) more(m mutant, n int) (list []referee.Request) {
 	level := max(h.rules[m.rule.ID].Level, 1)
 	rule := h.rules[m.rule.ID]
 	var near, put, others []referee.Request
-	for range 4 {
+	for range 3 {
 		probes, err := h.w.collector.Probes([]referee.Rule{rule}, random, 1000)
 		if err != nil {
 			return nil
@@ -478,15 +478,18 @@ func (h *hunter) more(m mutant, n int) (list []referee.Request) {
 			} else {
 				others = append(others, p)
 			}
-			if other, ok := swapped(p, m); ok {
-				put = append(put, other)
-			}
 		}
 		if m.near == "" || len(near) > 3 {
 			break
 		}
 	}
-	probes := slices.Concat(some(random, near, 100), some(random, put, 400), some(random, others, 100))
+	others = some(random, others, 150)
+	for _, p := range others {
+		if other, ok := swapped(random, p, m); ok {
+			put = append(put, other)
+		}
+	}
+	probes := slices.Concat(some(random, near, 100), put, others)
 	for _, p := range probes { // and the odd letters
 		list = append(list, oddly(p))
 	}
@@ -514,13 +517,13 @@ func oddly(r referee.Request) referee.Request {
 }
 
 // swapped puts the literal that a mutant lacks in the place of another one.
-func swapped(r referee.Request, m mutant) (referee.Request, bool) {
+func swapped(random *rand.Rand, r referee.Request, m mutant) (referee.Request, bool) {
 	done := false
 	change := func(list []referee.Value) []referee.Value {
 		list = slices.Clone(list)
 		for i := range list {
 			folded := literal.Fold(list[i].Text)
-			for _, word := range m.beside {
+			for _, word := range some(random, m.beside, 60) {
 				plain, instead := strings.Trim(word, "\xff"), strings.ReplaceAll(strings.Trim(m.near, "\xff"), "\n", " ")
 				if at := strings.Index(folded, plain); plain != "" && at >= 0 && len(folded) == len(list[i].Text) {
 					list[i].Text, done = list[i].Text[:at]+instead+list[i].Text[at+len(plain):], true
