@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/kit/body"
@@ -25,6 +26,7 @@ type Outline struct {
 	Object  ObjectOutline
 	All     []*Outline // each of them demands too
 	Any     []*Outline // at least one of them holds, if there are any; oneOf stands here too when there is no anyOf
+	Digits  int        // a number that is written as a plain integer has at most so many digits; 0 for any number
 	Sink    string     // x-gatehouse-sink: what the text becomes part of, "" when nothing is said
 }
 
@@ -128,6 +130,29 @@ func (o *outliner) fill(made *Outline, doc any, pointer string) {
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		o.member(made, name, members[name], pointer+"/"+name)
 	}
+	made.Digits = digitsWithin(members)
+}
+
+// digitsWithin gives how many digits an integer between the bounds has, 0 when it is not bounded by integers on both sides.
+func digitsWithin(members map[string]any) int {
+	most := 0
+	for _, names := range [][2]string{{"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}} {
+		least := 0
+		for _, name := range names {
+			if n, ok := members[name].(json.Number); ok {
+				if i, err := n.Int64(); err == nil && isInteger(string(n)) {
+					if length := len(strings.TrimPrefix(strconv.FormatInt(i, 10), "-")); least == 0 || length < least {
+						least = length
+					}
+				}
+			}
+		}
+		if least == 0 {
+			return 0
+		}
+		most = max(most, least)
+	}
+	return most
 }
 
 // member reads one keyword. What it does not know demands nothing.

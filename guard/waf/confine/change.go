@@ -69,7 +69,10 @@ func squeeze(name string, p *parts) (*parts, bool) {
 		}
 		return p.mapped(toBlank), true
 	case "removewhitespace":
-		return p.without(literal.Of(blanks)), p.ascii()
+		if p = p.without(literal.Of(blanks)); p.ascii() {
+			return p, true
+		}
+		return p.tripled().loose("\ufffd", 0), true // what is no UTF-8 becomes U+FFFD; spaces beyond ASCII go
 	case "removecomments":
 		if !p.follows("/", "*") && !p.follows("-", "-") && !p.has("#") {
 			return p, true
@@ -108,10 +111,17 @@ func (p *parts) loose(more string, growth int) *parts {
 	return q
 }
 
+// tripled is texts that may have become three times as long.
+func (p *parts) tripled() *parts {
+	q := *p
+	q.most, q.way = min(3*q.most, unbounded), nil
+	return &q
+}
+
 // parted is any piece of the texts.
 func (p *parts) parted() *parts {
 	q := *p
-	q.first, q.last = q.bytes, q.bytes
+	q.first, q.last, q.way = q.bytes, q.bytes, nil
 	return &q
 }
 

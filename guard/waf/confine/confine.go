@@ -73,7 +73,7 @@ func (s *Scope) settle(b *builder, k *keys) {
 			continue
 		}
 		seen[at] = true
-		at.values = s.rules.mask(at.texts)
+		at.values, at.plain = s.rules.mask(at.texts), s.rules.mask(at.plains)
 		if at != k.start {
 			at.called = s.rules.mask(at.names)
 		}
@@ -87,15 +87,29 @@ func (s *Scope) settle(b *builder, k *keys) {
 	}
 }
 
-// Find gives the rules whose first test can't match the value with that key, and those that can't match the key itself, by
-// their places in the list that NewRules was given. The variable is one that holds values: ARGS_GET, ARGS_POST, ARGS_PATH,
-// REQUEST_COOKIES or REQUEST_HEADERS. Both are nil when nothing is known. It is for values that the validator judged, and so
-// for none that were decoded out of one, and it says nothing of the links of a chain.
-func (s *Scope) Find(variable variables.RuleVariable, key string) (values, names *Mask) {
-	if at := s.at(variable, key); at != nil {
-		return at.values, at.called
+// Find gives the rules whose first test can't match the value with that key and text, and those that can't match the key
+// itself, by their places in the list that NewRules was given. The variable is one that holds values: ARGS_GET, ARGS_POST,
+// ARGS_PATH, REQUEST_COOKIES or REQUEST_HEADERS. Both are nil when nothing is known. It is for values that the validator
+// judged, and so for none that were decoded out of one, and it says nothing of the links of a chain.
+//
+// The text is asked for one thing only: most integers are written plainly, but JSON may write 1e2, and then more rules look.
+func (s *Scope) Find(variable variables.RuleVariable, key, text string) (values, names *Mask) {
+	at := s.at(variable, key)
+	switch {
+	case at == nil:
+		return nil, nil
+	case isPlain(text):
+		return at.plain, at.called
 	}
-	return nil, nil
+	return at.values, at.called
+}
+
+// isPlain tells that a text is an integer in its plain form.
+func isPlain(text string) bool {
+	if text != "" && text[0] == '-' {
+		text = text[1:]
+	}
+	return isIndex(text) && len(text) <= mostDigits
 }
 
 func (s *Scope) at(variable variables.RuleVariable, key string) *state {
@@ -106,22 +120,22 @@ func (s *Scope) at(variable variables.RuleVariable, key string) *state {
 	return k.at(key)
 }
 
-// Skips tells that the first test of a rule can't match the value with that key, exactly as the view spells it. The rule is
-// given by its number.
+// Skips tells that the first test of a rule can't match the value with that key, exactly as the view spells it, whatever
+// its text is. The rule is given by its number, the variable as rules name it: ARGS holds for its parts.
 func (s *Scope) Skips(rule int, variable variables.RuleVariable, key string) bool {
 	place, ok := s.rules.places[rule]
 	if !ok || rule == 0 {
 		return false
 	}
-	values, names := s.Joined(variable, key)
+	values, names := s.joined(variable, key)
 	if isNames(variable) {
 		return names.Has(place)
 	}
 	return values.Has(place)
 }
 
-// Joined is Find for every variable that rules name, also those that join others: ARGS, ARGS_NAMES and the names of each.
-func (s *Scope) Joined(variable variables.RuleVariable, key string) (values, names *Mask) {
+// joined is Find, of any text, for every variable that rules name, also those that join others: ARGS and the names of each.
+func (s *Scope) joined(variable variables.RuleVariable, key string) (values, names *Mask) {
 	found := false
 	for _, base := range basesOf(variable) {
 		at := s.at(base, key)
@@ -170,7 +184,7 @@ func (b *builder) key(p openapi.Place, v variables.RuleVariable, d demand) deman
 	case p.Rest:
 		return b.tail(d)
 	case p.In == "json":
-		if f := b.of(d); !f.texts.isNone() || !f.numbers.isNone() || f.others&^(1<<5|1<<6) != 0 {
+		if f := b.of(d); !f.texts.isNone() || !f.numbers.isNone() || f.others&^containers != 0 {
 			d = b.or(d, b.items(d)) // a value alone is read as a list of one
 		}
 		return b.named("json", d)
@@ -207,9 +221,9 @@ func (b *builder) valueOf(p openapi.Place) demand {
 func (b *builder) textsAt(p openapi.Place, d demand) texts {
 	of := func(d demand) texts {
 		f := b.of(d)
-		f.others &^= 1<<5 | 1<<6
-		if p.Integers && !f.numbers.isNone() {
-			f.numbers = meet(f.numbers, shaped("number", anInteger))
+		f.others &^= containers
+		if p.Integers {
+			f.numbers = f.plain
 		}
 		return f.all()
 	}

@@ -22,24 +22,30 @@ type Field struct {
 	Sink    string // what the contract says of where it goes: the kinds of rules that look at it, "" for all
 	Pointer string // of the schema or parameter in the contract
 	values  *Mask
+	plain   *Mask
 	sinks   *Mask
 }
 
 // Inspection is how a field is inspected under a paranoia level.
 type Inspection struct {
-	Rules int // how many rules look at its value
+	Rules int // how many rules look at its value, if it is no number that is written as 1e2 or 1.0
+	Odd   int // how many look at such a number
 	Of    int // how many would without a contract
 }
 
 // String says it in words.
 func (i Inspection) String() string {
+	said := fmt.Sprintf("inspected by %d of %d rules", i.Rules, i.Of)
 	switch i.Rules {
 	case 0:
-		return "not inspected"
+		said = "not inspected"
 	case i.Of:
-		return "inspected by all rules"
+		said = "inspected by all rules"
 	}
-	return "inspected by " + strconv.Itoa(i.Rules) + " of " + strconv.Itoa(i.Of) + " rules"
+	if i.Odd > i.Rules {
+		said += fmt.Sprintf(" (by %d where a number is written as 1e2)", i.Odd)
+	}
+	return said
 }
 
 // mostFields bounds what is told of one operation; a schema that contains itself has no end.
@@ -60,7 +66,13 @@ func (s *Scope) Inspection(f Field, paranoia int) (i Inspection) {
 			continue
 		}
 		i.Of++
-		if !f.values.Has(place) && !f.sinks.Has(place) {
+		if f.sinks.Has(place) {
+			continue
+		}
+		if !f.values.Has(place) {
+			i.Odd++
+		}
+		if !f.plain.Has(place) {
 			i.Rules++
 		}
 	}
@@ -113,7 +125,7 @@ func (s *Scope) tellTree(b *builder, f Field, d demand, above map[demand]bool) {
 	defer delete(above, d)
 	v := b.of(d)
 	hasItems, inner := v.has(body.Array) && b.item(d) != noValue, b.names(d)
-	if v.others&^(1<<body.Array|1<<body.Object) != 0 || !v.texts.isNone() || !v.numbers.isNone() {
+	if v.others&^containers != 0 || !v.texts.isNone() || !v.numbers.isNone() {
 		s.add(b, f, d)
 	}
 	if d == anyValue {
@@ -155,9 +167,10 @@ func (b *builder) pointer(d demand) string {
 
 func (s *Scope) add(b *builder, f Field, d demand) {
 	v := b.of(d)
-	v.others &^= 1<<body.Array | 1<<body.Object
-	f.values = s.rules.mask(v.all())
-	f.Why = why(v)
+	v.others &^= containers
+	f.values, f.Why = s.rules.mask(v.all()), why(v)
+	v.numbers = v.plain
+	f.plain = s.rules.mask(v.all())
 	if sink := b.sink(d); sink.said {
 		f.sinks, f.Sink = s.rules.outside(sink.kinds), sink.words()
 	}

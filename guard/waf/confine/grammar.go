@@ -27,6 +27,7 @@ const clock = `[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]
 const (
 	anyNumber  = `^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$` // RFC 8259 section 6
 	anInteger  = `^-?[0-9]{1,100}$`                                       // in query, path and forms
+	mostDigits = 100
 	theDigits  = `^[0-9]+$`
 	tokenIndex = `^[0-9]+$`
 )

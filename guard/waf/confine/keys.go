@@ -8,9 +8,11 @@ type keys struct{ start *state }
 // state is where a key has led so far.
 type state struct {
 	texts  texts // of the values with this key
+	plains texts // of those that are no number written otherwise than as a plain integer
 	names  texts // the key itself, and others that lead here
 	demand demand
 	values *Mask
+	plain  *Mask // instead of values, when the text is an integer in its plain form
 	called *Mask // rules that can't match the key
 	sinks  *Mask
 	next   map[string]*state
@@ -72,7 +74,10 @@ func (m *mapper) state(d demand) *state {
 	if s := m.states[d]; s != nil {
 		return s
 	}
-	s := &state{demand: d, texts: m.b.of(d).all()}
+	f := m.b.of(d)
+	s := &state{demand: d, texts: f.all()}
+	f.numbers = f.plain
+	s.plains = f.all()
 	m.states[d] = s
 	m.order = append(m.order, s)
 	return s

@@ -25,7 +25,7 @@ func (r *Rules) mask(t texts) *Mask {
 
 func (r *Rules) prove(t texts) *Mask {
 	m := r.newMask()
-	p := prover{rules: r, texts: t, made: t.made(), chains: map[[2]int][]forms{}}
+	p := prover{rules: r, texts: t, made: t.made(), chains: map[[2]int][]forms{}, left: mostVisits}
 	for i := range r.tests {
 		if p.never(i) {
 			m.add(i)
@@ -45,6 +45,7 @@ type prover struct {
 	chains map[[2]int][]forms // number of a chain, and 1 for multiMatch -> what its operator may see; nil for anything
 	work   identity.Work
 	seen   []string
+	left   int // visits for searches
 }
 
 // never tells that a rule's first test can match none of the texts.
@@ -53,7 +54,7 @@ func (p *prover) never(place int) bool {
 	switch {
 	case !t.askable:
 		return false
-	case t.conceived && p.excluded(t):
+	case (t.conceived || t.machine != nil) && p.excluded(t):
 		return true
 	case t.numbers && quiet(p.texts.shape, p.rules.chains[t.chain]):
 		return true
@@ -73,11 +74,23 @@ func (p *prover) excluded(t *test) bool {
 		p.chains[key] = all
 	}
 	for i := range all {
-		if all[i].meets(&t.condition) {
+		if t.conceived && !all[i].meets(&t.condition) {
+			continue
+		}
+		if t.machine == nil || p.finds(t.machine, all[i].plain) {
 			return false
 		}
 	}
 	return all != nil
+}
+
+// finds tells that an expression may match one of the texts.
+func (p *prover) finds(machine func() *machine, made *parts) bool {
+	if !made.ascii() || p.left <= 0 {
+		return true
+	}
+	m := machine()
+	return m == nil || m.finds(made.steps(), made.most, &p.left) && (made.way == nil || m.finds(made.way, made.most, &p.left))
 }
 
 // through gives what the operator may see of the texts: what they are at the end of the chain, or with multiMatch at each
@@ -161,6 +174,7 @@ func fingerprint(t texts) [sha256.Size]byte {
 				word(w)
 			}
 		}
+		t.parts.way.write(word)
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

@@ -2,6 +2,7 @@ package confine
 
 import (
 	"regexp/syntax"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 
@@ -24,12 +25,15 @@ func ofPattern(expression string) texts {
 	if err != nil {
 		return anyText()
 	}
-	w := &walk{prog: prog, runes: map[int]*runeSet{}, linked: map[[2]*runeSet]bool{}, known: map[string]*runeSet{}}
+	w := &walk{prog: prog, runes: map[int]*runeSet{}, linked: map[[2]*runeSet]bool{}, known: map[string]*runeSet{}, next: map[int]reach{}}
 	made := w.run()
 	if made == nil {
 		return anyText()
 	}
 	made.most = longest(tree)
+	if made.ascii() {
+		made.way = w.way()
+	}
 	return texts{parts: made}
 }
 
@@ -41,6 +45,8 @@ type walk struct {
 	linked map[[2]*runeSet]bool
 	out    parts
 	steps  int
+	starts []int
+	next   map[int]reach
 }
 
 // runeSet is the bytes that one rune may be written as.
@@ -66,7 +72,8 @@ func (w *walk) run() *parts {
 		return nil
 	}
 	seen := map[int]bool{}
-	todo := start.reads
+	todo := slices.Clone(start.reads)
+	w.starts = start.reads
 	for _, at := range start.reads {
 		w.out.first = either(w.out.first, w.set(at).first)
 	}
@@ -82,6 +89,7 @@ func (w *walk) run() *parts {
 			return nil
 		}
 		w.take(w.set(at), next)
+		w.next[at] = next
 		todo = append(todo, next.reads...)
 	}
 	return &w.out

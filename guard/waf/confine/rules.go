@@ -36,6 +36,7 @@ type test struct {
 	conceived bool // condition says something
 	numbers   bool // it is known to be quiet about numbers, dates and the like; see quiet
 	condition literal.Condition
+	machine   func() *machine // of @rx
 }
 
 // Mask is a set of rules, by their places in the list that NewRules was given.
@@ -151,6 +152,7 @@ func conceive(x *secrule.Rule, files fs.FS) (t test, err error) {
 	switch name {
 	case "rx":
 		*c, err = literal.Expression(x.Test.Argument)
+		t.machine = newMachine(x.Test.Argument)
 	case "pm":
 		*c = literal.Words(worded(strings.Split(x.Test.Argument, " ")))
 	case "pmfromfile", "pmf":

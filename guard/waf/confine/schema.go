@@ -2,6 +2,7 @@ package confine
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/openapi"
@@ -12,21 +13,27 @@ import (
 type facets struct {
 	texts   texts
 	numbers texts
+	plain   texts         // numbers, when it is known that only plain integers are written there
 	others  openapi.Kinds // of null, false, true, array, object; here 0 is none
 }
 
-const otherKinds = 1<<body.Null | 1<<body.False | 1<<body.True | 1<<body.Array | 1<<body.Object
+const (
+	containers = 1<<body.Array | 1<<body.Object
+	otherKinds = 1<<body.Null | 1<<body.False | 1<<body.True | containers
+)
 
-func anything() facets { return facets{anyText(), shaped("number", anyNumber), otherKinds} }
+func anything() facets {
+	return facets{anyText(), shaped("number", anyNumber), shaped("number", anInteger), otherKinds}
+}
 
 func (f facets) has(k body.NodeKind) bool { return f.others&(1<<k) != 0 }
 
 func (f facets) meet(g facets) facets {
-	return facets{meet(f.texts, g.texts), meet(f.numbers, g.numbers), f.others & g.others}
+	return facets{meet(f.texts, g.texts), meet(f.numbers, g.numbers), meet(f.plain, g.plain), f.others & g.others}
 }
 
 func (f facets) join(g facets) facets {
-	return facets{join(f.texts, g.texts), join(f.numbers, g.numbers), f.others | g.others}
+	return facets{join(f.texts, g.texts), join(f.numbers, g.numbers), join(f.plain, g.plain), f.others | g.others}
 }
 
 // all are the texts that stand for these values where the rules read them: a number as it is written, true and false, null
@@ -96,7 +103,7 @@ func (s *outlines) own(o *openapi.Outline) facets {
 		f.texts = none()
 	}
 	if !o.Kinds.Has(body.Number) {
-		f.numbers = none()
+		f.numbers, f.plain = none(), none()
 	}
 	if o.Kinds != 0 {
 		f.others &= o.Kinds
@@ -110,8 +117,14 @@ func (s *outlines) own(o *openapi.Outline) facets {
 	if g := grammars[o.Text.Format]; g != "" {
 		f.texts = meet(f.texts, shaped(shapes[o.Text.Format], g))
 	}
+	if o.Digits > 0 {
+		f.plain = meet(f.plain, shaped("number", "^-?[0-9]{1,"+strconv.Itoa(o.Digits)+"}$"))
+	}
 	if g := numberFormats[o.Text.Format]; g != "" {
-		f.numbers = meet(f.numbers, shaped("number", g))
+		f.plain = meet(f.plain, shaped("number", g))
+		if f.numbers = meet(f.numbers, shaped("number", g)); g != anyNumber { // its judge takes plain integers only
+			f.numbers = meet(f.numbers, f.plain)
+		}
 	}
 	if o.Text.Most >= 0 {
 		f.texts = atMost(f.texts, o.Text.Most)
@@ -139,7 +152,7 @@ func valuesOf(values []any) facets {
 		case bool:
 			f.others |= map[bool]openapi.Kinds{false: 1 << body.False, true: 1 << body.True}[v]
 		case json.Number:
-			f.numbers = shaped("number", anyNumber)
+			f.numbers, f.plain = shaped("number", anyNumber), shaped("number", anInteger)
 		case string:
 			words = append(words, v)
 		case []any:

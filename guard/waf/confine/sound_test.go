@@ -158,12 +158,12 @@ func (a author) mutated(s string) string {
 // with every trap and texts at their edges.
 func TestPatternsHoldWhatTheyMatch(t *testing.T) {
 	matched, confined := 0, 0
-	for seed := range uint64(6_000) {
+	for seed := range uint64(1_500) {
 		m, c := holdsWhatMatches(t, seed, "")
 		matched, confined = matched+m, confined+c
 	}
 	t.Logf("%d matches, %d of them in confined sets", matched, confined)
-	if matched < 10_000 || confined < 3_000 {
+	if matched < 5_000 || confined < 2_000 {
 		t.Errorf("too few to say anything: %d matches, %d confined", matched, confined)
 	}
 }
@@ -217,11 +217,11 @@ func TestUnanchoredConfinesNothing(t *testing.T) {
 // TestChanges: whatever the engine's own function makes of a text is in what change makes of its set.
 func TestChanges(t *testing.T) {
 	unknown := map[string]int{}
-	for seed := range uint64(3_000) {
+	for seed := range uint64(600) {
 		changesAgree(t, seed, "", unknown)
 	}
 	for _, name := range known {
-		if unknown[name] > 2_500 {
+		if unknown[name] > 550 {
 			t.Errorf("%s is nearly never known", name)
 		}
 	}
@@ -269,11 +269,11 @@ func changesAgree(t testing.TB, seed uint64, more string, unknown map[string]int
 // operator and transformations.
 func TestNeverIsNever(t *testing.T) {
 	claims := 0
-	for seed := range uint64(150) {
+	for seed := range uint64(12) {
 		claims += neverIsNever(t, seed, "")
 	}
 	t.Logf("%d claims held against the engine's operators", claims)
-	if claims < 50_000 {
+	if claims < 20_000 {
 		t.Errorf("%d claims only", claims)
 	}
 }
@@ -342,6 +342,7 @@ func FuzzConfine(f *testing.F) {
 		holdsWhatMatches(t, seed, more)
 		changesAgree(t, seed, more, map[string]int{})
 		neverIsNever(t, seed, more)
+		product(t, seed, more)
 	})
 }
 

@@ -23,6 +23,7 @@ type parts struct {
 	bytes, first, last literal.ByteSet
 	pairs              [256]literal.ByteSet // by the byte before
 	most               int                  // bytes; unbounded for no bound
+	way                *way                 // a closer description that holds besides, or nil
 }
 
 const (
@@ -120,7 +121,7 @@ func meet(a, b texts) texts {
 	for i := range p.pairs {
 		p.pairs[i] = both(p.pairs[i], b.parts.pairs[i])
 	}
-	p.most = min(p.most, b.parts.most)
+	p.most, p.way = min(p.most, b.parts.most), closer(a.parts.way, b.parts.way)
 	return texts{parts: &p, shape: cmp.Or(a.shape, b.shape)}
 }
 
@@ -151,7 +152,7 @@ func join(a, b texts) texts {
 	for i := range p.pairs {
 		p.pairs[i] = either(p.pairs[i], q.pairs[i])
 	}
-	p.most = max(p.most, q.most)
+	p.most, p.way = max(p.most, q.most), nil
 	return texts{parts: &p, shape: shared(a, b)}
 }
 
@@ -185,7 +186,7 @@ func concat(a, b texts) texts {
 		}
 	}
 	p.bytes, p.first, p.last = either(p.bytes, q.bytes), either(p.first, q.first), either(p.last, q.last)
-	p.most = min(p.most+q.most, unbounded)
+	p.most, p.way = min(p.most+q.most, unbounded), nil
 	return texts{parts: &p}
 }
 
@@ -202,7 +203,7 @@ func repeated(t texts, separators string) texts {
 			p.pairs[i] = either(p.pairs[i], p.first)
 		}
 	}
-	p.most = unbounded
+	p.most, p.way = unbounded, nil
 	return texts{parts: &p}
 }
 
@@ -269,6 +270,7 @@ func (p *parts) mapped(to func(byte) byte) *parts {
 	for _, c := range members(p.bytes) {
 		q.pairs[to(c)] = either(q.pairs[to(c)], image(p.pairs[c], to))
 	}
+	q.way = p.way.mapped(to)
 	return q
 }
 
@@ -278,6 +280,7 @@ func (p *parts) without(gone literal.ByteSet) *parts {
 		return p
 	}
 	q := *p
+	q.way = nil
 	out := members(both(p.bytes, gone))
 	for range out { // what follows or comes before a byte that is gone, comes together
 		for _, c := range out {

@@ -16,6 +16,7 @@ import (
 type world struct {
 	list  []*secrule.Rule
 	rules *confine.Rules
+	asked *sync.Map // rule and text -> whether it matches
 }
 
 var shared = sync.OnceValues(func() (w world, err error) {
@@ -27,6 +28,7 @@ var shared = sync.OnceValues(func() (w world, err error) {
 	if w.list, err = secrule.Read(waf); err != nil {
 		return w, err
 	}
+	w.asked = new(sync.Map)
 	w.rules, err = confine.NewRules(w.list, coreruleset.FS)
 	return w, err
 })
