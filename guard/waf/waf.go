@@ -206,32 +206,34 @@ func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.
 // a log.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_.\[\]:-]{1,80}$`)
 
-// denial names the rules that matched, the place they matched at, and the exception that would admit just that.
+// denial names the rules that matched, the place they matched at, and the exception that would admit just that: for the rule
+// that denied or, where scores did, for the gravest.
 func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange) gate.Verdict {
 	var words []string
 	var first, shown string
+	gravest := 0
 	fix := seclang.Exception{Operation: x.Operation.Key, Author: "YOU", Reason: "why the rule errs here", Until: g.now().AddDate(0, 3, 0)}
 	for _, m := range tx.MatchedRules() {
 		id := m.Rule().ID()
-		if !judges(id) || m.Message() == "" && id < 1000000 && id >= 900000 {
+		if !judges(id) || m.Message() == "" && id < 1000000 && id >= 900000 || seclang.LevelOf(m.Rule()) > g.cfg.Paranoia {
 			continue
 		}
 		where := ""
-		for _, d := range m.MatchedDatas() {
+		if list := m.MatchedDatas(); len(list) > 0 {
+			d := list[0]
 			where = strings.ToLower(d.Variable().Name())
 			if plainName.MatchString(d.Key()) {
 				where += ":" + d.Key()
 			} else if d.Key() != "" {
 				where += ":" + gate.Mask(d.Key())
 			}
-			if first == "" {
-				first, shown = g.nameOf(id), gate.Mask(d.Value())
-				fix.Rule = id
+			if grave := gravity(m.Rule().Severity(), id == it.RuleID); first == "" || grave > gravest {
+				first, shown, gravest = g.nameOf(id), gate.Mask(d.Value()), grave
+				fix.Rule, fix.Argument = id, ""
 				if plainName.MatchString(d.Key()) {
 					fix.Argument = seclang.Argument(d.Variable().Name(), d.Key())
 				}
 			}
-			break
 		}
 		words = append(words, fmt.Sprintf("%d %s (%s)", id, m.Message(), where))
 	}
@@ -239,6 +241,18 @@ func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange)
 		first, fix.Rule = g.nameOf(it.RuleID), it.RuleID
 	}
 	return gate.Deny(gate.Attack, ReasonRule, "%s", strings.Join(words, "; ")).At(first).Showing(shown).Fixed("except: [" + fix.String() + "]  # guards.waf")
+}
+
+// gravity orders rules by what they have to do with a denial: the one that denied, then by their severity, then those that
+// say none.
+func gravity(s types.RuleSeverity, denied bool) int {
+	switch {
+	case denied:
+		return 100
+	case s == types.RuleSeverityEmergency: // or none is said
+		return 1
+	}
+	return 50 - int(s)
 }
 
 // judges tells that a rule judges a request, and does not only set, add up or decide.

@@ -35,12 +35,7 @@ func Found(tx types.Transaction) (list []Match) {
 		if id == 0 || keepsBooks(id) || m.Message() == "" {
 			continue
 		}
-		level := 0
-		for _, tag := range m.Rule().Tags() {
-			if n, ok := strings.CutPrefix(tag, "paranoia-level/"); ok {
-				level, _ = strconv.Atoi(n)
-			}
-		}
+		level := LevelOf(m.Rule())
 		for _, d := range m.MatchedDatas() {
 			if d.ChainLevel() > 0 {
 				continue // of a link: exceptions speak of the rule
@@ -53,6 +48,16 @@ func Found(tx types.Transaction) (list []Match) {
 		}
 	}
 	return list
+}
+
+// LevelOf is the paranoia level from which on a rule is asked; 0 when it doesn't say.
+func LevelOf(rule types.RuleMetadata) (level int) {
+	for _, tag := range rule.Tags() {
+		if n, ok := strings.CutPrefix(tag, "paranoia-level/"); ok {
+			level, _ = strconv.Atoi(n)
+		}
+	}
+	return level
 }
 
 var (
