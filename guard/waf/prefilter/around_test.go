@@ -16,7 +16,7 @@ import (
 func TestAroundTheFilter(t *testing.T) {
 	w := the(t)
 	h := newHunter(t)
-	tries, seed := 3000, uint64(1)
+	tries, seed := 1800, uint64(1)
 	if long() {
 		tries, seed = 300000, rand.Uint64()
 	}

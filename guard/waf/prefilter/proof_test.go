@@ -64,7 +64,7 @@ func hold(t *testing.T, w world, c *candidate, requests []referee.Request) (seco
 
 func TestSuiteSameVerdict(t *testing.T) {
 	w := the(t)
-	report := hold(t, w, w.candidate(), suite(t, w, every(5)))
+	report := hold(t, w, w.candidate(), suite(t, w, every(9)))
 	if report.Fast < report.Asked/20 {
 		t.Errorf("only %d of %d took the fast path: nothing is proved of it", report.Fast, report.Asked)
 	}
@@ -89,7 +89,7 @@ func TestCorporaSameVerdict(t *testing.T) {
 	w := the(t)
 	attacks, naughty := samples(t)
 	c := w.candidate()
-	most := 40000 / every(100)
+	most := 40000 / every(160)
 	for level := 1; level <= 4; level++ {
 		s := referee.Settings{Paranoia: level}
 		var requests []referee.Request
