@@ -193,13 +193,13 @@ func implied(words []string, word string) bool {
 
 // bytes: a set lacks bytes, or a text must be longer than it must.
 func (g *garden) bytes() (list []mutant) {
-	for _, n := range some(g.r, slices.Collect(maps.Keys(index(g.conds, func(c literal.Condition) bool { return len(c.Bytes) > 0 }))), 12) {
+	for _, n := range some(g.r, slices.Sorted(maps.Keys(index(g.conds, func(c literal.Condition) bool { return len(c.Bytes) > 0 }))), 12) {
 		c := g.conds[n]
 		c.Bytes = slices.Clone(c.Bytes)
 		c.Bytes[0] = literal.ByteSet{}
 		list = append(list, mutant{mistake: "no byte is in a set", rule: g.owner[n], filter: g.with(n, c)})
 	}
-	for _, n := range some(g.r, slices.Collect(maps.Keys(index(g.conds, func(c literal.Condition) bool { return c.Min > 1 }))), 8) {
+	for _, n := range some(g.r, slices.Sorted(maps.Keys(index(g.conds, func(c literal.Condition) bool { return c.Min > 1 }))), 8) {
 		c := g.conds[n]
 		c.Min += 40
 		list = append(list, mutant{mistake: "a text must be 40 bytes longer", rule: g.owner[n], filter: g.with(n, c)})
