@@ -51,6 +51,8 @@ func refusedDocuments() []refusedDocument {
 		{row: "G23", name: "list", files: map[string]string{"shop.yaml": "- a\n- b\n"}, says: "shop.yaml"},
 		{row: "G23", name: "loop", files: contract("$ref: \"#/components/schemas/Item\"", "$ref: \"#/components/schemas/Loop\"}, x-a: {a: b"), says: "Loop"},
 		{row: "G23", name: "remote reference", files: contract("#/components/schemas/Item", "http://169.254.169.254/latest"), says: "169.254.169.254"},
+		{row: "G18", name: "rules that end the process", old: "guards:\n", new: "guards:\n  waf: {rules: {after: [own.conf]}}\n", files: map[string]string{"own.conf": "SecRuleRemoveByMsg \"x\"\n"}, says: "own.conf:1: SecRuleRemoveByMsg: the engine ends the whole process"},
+		{row: "G19", name: "repetitions of repetitions", old: "guards:\n", new: "guards:\n  waf: {rules: {after: [own.conf]}}\n", files: map[string]string{"own.conf": "SecRule ARGS \"@rx ((a{0,100}){0,100}){0,10}\" \"id:10001,phase:2,deny\"\n"}, says: "own.conf:1: the engine can't compile this: error parsing regexp: invalid repeat count"},
 		{row: "I3", name: "admin among the addresses of clients", old: "admin: \"http://127.0.0.1:0\"", new: "admin: \"http://0.0.0.0:9090\"", says: "admin"},
 		{row: "I5", name: "certificate missing", old: "DIR/tls.crt", new: "DIR/none.crt", says: "none.crt"},
 		{row: "I5", name: "certificate empty", files: map[string]string{"tls.crt": ""}, says: "tls.crt"},
