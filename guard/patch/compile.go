@@ -273,6 +273,11 @@ func (c *Compiled) Notes(api *gate.API) (list []string) {
 	if c.Operation == "" && len(api.Operations) > 1 {
 		list = append(list, fmt.Sprintf("it is about every one of the %d operations of %s", len(api.Operations), api.Name))
 	}
+	for _, op := range api.Operations {
+		if c.readsBody() && c.About(op) && streams(op) {
+			list = append(list, fmt.Sprintf("%s is a %s stream, whose body nobody reads: there it sees none", op.Key, op.Stream.Kind))
+		}
+	}
 	if c.place.kind != inBody || len(c.place.tokens) == 0 {
 		return list
 	}

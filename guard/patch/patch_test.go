@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
+	"github.com/gatehouse-sec/gatehouse/kit/openapi"
 )
 
 var (
@@ -244,6 +245,29 @@ func TestFindings(t *testing.T) {
 	}
 	if got := strings.Join(told, " "); got != "patch.expired patch.ends_soon patch.endless patch.detects" || len(risk) != 1 || risk[0].Operation != "listOrders" || risk[0].Risk != "a hole" {
 		t.Errorf("%s, %+v", got, risk)
+	}
+}
+
+// What whoever adds a patch may not have meant is told: how wide it is, and where it can't look.
+func TestNotes(t *testing.T) {
+	loader, _ := NewLoader(0)
+	api := shop()
+	api.Operations[0].Contract = &openapi.Operation{Requests: openapi.Requests{Bodies: []*openapi.Body{{MediaType: "application/json", Kind: body.JSON}, {MediaType: "text/xml", Kind: body.XML}}}}
+	c, err := loader.Check(made(Patch{At: "body/a", When: "value.exists(k, k == 1)"}), api, noon, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(c.Notes(api), "\n")
+	for _, want := range []string{"every one of the 3 operations of shop", "feed is a websocket stream, whose body nobody reads", "putOrder also takes text/xml, which has no structure"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("%q is not told in %q", want, notes)
+		}
+	}
+	if c.Costs() != "grows with what is sent; a request is denied after 100000 steps" {
+		t.Error(c.Costs())
+	}
+	if c, err := loader.Check(made(Patch{At: "query.q", When: "value == 'x'", Operation: "putOrder"}), api, noon, true); err != nil || len(c.Notes(api)) != 0 || !strings.HasPrefix(c.Costs(), "at most ") {
+		t.Error(err)
 	}
 }
 
