@@ -40,7 +40,7 @@ func change(name string, p *parts) (*parts, bool) {
 	case "base64decode":
 		return decoded(p), true
 	case "length":
-		return ofPattern(theDigits).parts, true
+		return shaped("", theDigits).parts, true
 	}
 	return squeeze(name, p)
 }

@@ -75,7 +75,7 @@ func (s *Scope) settle(b *builder, k *keys) {
 		seen[at] = true
 		at.values, at.plain = s.rules.mask(at.texts), s.rules.mask(at.plains)
 		if at != k.start {
-			at.called = s.rules.mask(at.names)
+			at.called = s.rules.nameMask(at.names)
 		}
 		if sink := b.sink(at.demand); sink.said {
 			at.sinks = s.rules.outside(sink.kinds)

@@ -29,7 +29,6 @@ const (
 	anInteger  = `^-?[0-9]{1,100}$`                                       // in query, path and forms
 	mostDigits = 100
 	theDigits  = `^[0-9]+$`
-	tokenIndex = `^[0-9]+$`
 )
 
 // numberFormats confine numbers.

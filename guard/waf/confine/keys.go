@@ -21,7 +21,7 @@ type state struct {
 }
 
 // mostStates bounds one automaton.
-const mostStates = 20_000
+const mostStates = 2_000
 
 // at gives the state of a key; nil when no value has it.
 func (k *keys) at(key string) *state {
@@ -124,7 +124,7 @@ func (m *mapper) callThem(start *state) {
 		for token, n := range s.next {
 			tell(n, listed(token))
 		}
-		tell(s.index, ofPattern(tokenIndex))
+		tell(s.index, shaped("", theDigits))
 		tell(s.other, anyText())
 	}
 }

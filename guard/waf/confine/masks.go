@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/literal"
 )
 
 // mask gives the rules whose first test can match none of the texts, whatever the values around them. It is nil when
@@ -14,20 +15,44 @@ func (r *Rules) mask(t texts) *Mask {
 	if t.any || t.isNone() {
 		return nil
 	}
-	key := fingerprint(t)
+	return r.known(t, false)
+}
+
+// nameMask is mask for keys: asked only of rules that read keys, and with less effort, since there are many keys.
+func (r *Rules) nameMask(t texts) *Mask {
+	if t.any || t.isNone() {
+		return nil
+	}
+	return r.known(t, true)
+}
+
+// question is what masks are remembered by.
+type question struct {
+	texts [sha256.Size]byte
+	names bool
+}
+
+func (r *Rules) known(t texts, names bool) *Mask {
+	key := question{fingerprint(t), names}
 	if known, ok := r.masks.Load(key); ok {
 		return known.(*Mask)
 	}
-	m := r.prove(t)
+	m := r.prove(t, names)
 	r.masks.Store(key, m)
 	return m
 }
 
-func (r *Rules) prove(t texts) *Mask {
+func (r *Rules) prove(t texts, names bool) *Mask {
+	if t.parts != nil && t.shape == "" && minus(t.parts.bytes, span('0', '9')) == (literal.ByteSet{}) {
+		t.shape = "number" // digits alone are one
+	}
 	m := r.newMask()
 	p := prover{rules: r, texts: t, made: t.made(), chains: map[[2]int][]forms{}, left: mostVisits}
+	if names {
+		p.left = 0
+	}
 	for i := range r.tests {
-		if p.never(i) {
+		if (names && r.tests[i].names || !names && r.tests[i].values) && p.never(i) {
 			m.add(i)
 		}
 	}

@@ -53,7 +53,7 @@ func namesBytes(argument string) bool {
 }
 
 // mostVisits bounds all searches about one set of texts; beyond it a rule counts as one that may match.
-const mostVisits = 4_000_000
+const mostVisits = 800_000
 
 // What is demanded of the next byte.
 const (

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/corazawaf/coraza/v3/types/variables"
+
 	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/literal"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
@@ -32,6 +34,8 @@ type Rules struct {
 type test struct {
 	chain     int
 	multi     bool
+	values    bool // it reads values of arguments, header fields or cookies
+	names     bool // it reads their names
 	askable   bool // the operator reads the value and nothing else
 	conceived bool // condition says something
 	numbers   bool // it is known to be quiet about numbers, dates and the like; see quiet
@@ -111,6 +115,7 @@ func NewRules(rules []*secrule.Rule, files fs.FS) (*Rules, error) {
 				conditions[key] = known
 			}
 			t = known
+			t.values, t.names = whatReads(x)
 			t.chain, t.multi = r.chain(x.Chain, chains, funcs), x.Chain.MultiMatch
 		}
 		r.tests = append(r.tests, t)
@@ -132,6 +137,19 @@ func (r *Rules) chain(c secrule.Chain, known map[string]int, funcs map[string]id
 	known[key] = len(r.chains)
 	r.chains, r.lists = append(r.chains, low), append(r.lists, c.Names)
 	return known[key]
+}
+
+// whatReads tells whether a rule reads values that a contract describes, and their names.
+func whatReads(x *secrule.Rule) (values, names bool) {
+	for _, t := range x.Targets {
+		for _, v := range basesOf(t.Variable) {
+			switch v {
+			case variables.ArgsGet, variables.ArgsPost, variables.ArgsPath, variables.RequestHeaders, variables.RequestCookies:
+				values, names = values || !isNames(t.Variable), names || isNames(t.Variable)
+			}
+		}
+	}
+	return values, names
 }
 
 // pure are the operators that read the value they are given, and nothing else.

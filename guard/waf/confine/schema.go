@@ -2,7 +2,10 @@ package confine
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/openapi"
@@ -53,10 +56,22 @@ func (f facets) all() texts {
 
 // shaped is what a grammar of our own lets pass.
 func shaped(shape, expression string) texts {
-	t := ofPattern(expression)
+	t, ok := fixed()[expression]
+	if !ok {
+		t = ofPattern(expression)
+	}
 	t.shape = shape
 	return t
 }
+
+// fixed are our own grammars, read once.
+var fixed = sync.OnceValue(func() map[string]texts {
+	all := map[string]texts{}
+	for _, expression := range slices.Concat([]string{anyNumber, anInteger, theDigits}, slices.Collect(maps.Values(grammars)), slices.Collect(maps.Values(numberFormats))) {
+		all[expression] = ofPattern(expression)
+	}
+	return all
+})
 
 // outlines reads what schemas demand, each once.
 type outlines struct {

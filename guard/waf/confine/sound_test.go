@@ -335,6 +335,7 @@ func holdAgainst(t testing.TB, r *Rules, set texts, accepted []string, what stri
 
 // FuzzConfine: no expression, no text, no transformation brings a rule to match what was said to be out of its reach.
 func FuzzConfine(f *testing.F) {
+	rulesOf(f) // takes seconds
 	f.Add(uint64(1), "a")
 	f.Add(uint64(77), "ſ%41\x00")
 	f.Add(uint64(4711), "-1.5e+3")
