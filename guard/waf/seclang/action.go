@@ -109,6 +109,8 @@ func (c *check) setvar(d Directive, value string) {
 		c.refuse(d, writeRate, "setvar:%s: %s", cut(name), nothingLasts)
 	case !strings.EqualFold(collection, "tx"):
 		c.refuse(d, "setvar:tx.name=value", "setvar:%s: only variables of TX can be set", cut(name))
+	case !strings.Contains(value, "="):
+		c.refuse(d, "setvar:tx.name=0", "setvar:%s: without a value the engine crashes when the rule matches, also when it only removes", cut(value))
 	case scored.MatchString(name) && (strings.HasPrefix(value, "!") || !strings.Contains(value, "=+")):
 		c.insecure(d, "setvar:tx.inbound_anomaly_score_pl1=+5", "setvar:%s takes away from the scores by which requests are denied", cut(value))
 	case decisive.MatchString(value):

@@ -177,10 +177,14 @@ func (r *reader) chain(rule *Rule, v reflect.Value) {
 	}
 }
 
-// nameOf is the name of a transformation, from that of the engine's function: "lowerCase", "md5T".
+// nameOf is the name of a transformation, from that of the engine's function: "lowerCase", "md5T". One that is not the
+// engine's keeps its whole name, so that nothing is taken for known.
 func nameOf(f plugintypes.Transformation) string {
 	name := runtime.FuncForPC(reflect.ValueOf(f).Pointer()).Name()
-	return strings.TrimSuffix(name[strings.LastIndexByte(name, '.')+1:], "T")
+	if short, ok := strings.CutPrefix(name, "github.com/corazawaf/coraza/v3/internal/transformations."); ok {
+		return strings.TrimSuffix(short, "T")
+	}
+	return name
 }
 
 func (r *reader) actions(rule *Rule, list reflect.Value) {
