@@ -59,7 +59,9 @@ func (a accepted) what() string {
 	case "insecure_skip_verify":
 		said = "any certificate of the servers behind is accepted"
 	case "insecure":
-		said = "own rules may switch inspection off"
+		if strings.HasSuffix(a.section, ".rules.insecure") {
+			said = "own rules of the WAF may switch inspection off"
+		}
 	case "audit":
 		said = "requests pass unrecorded while events cannot be written"
 	}

@@ -88,8 +88,13 @@ func (p *peeler) peel(key, text string, room int) {
 	}
 	if holdsJSON(text) {
 		p.strings(key+".json", text, room-1)
-	} else if plain, ok := fromBase64(text); ok && p.put(key+".base64", plain) {
-		p.peel(key+".base64", plain, room-1)
+	} else if plain, ok := fromBase64(text); ok {
+		if room == 1 || !holdsJSON(plain) || !json.Valid([]byte(plain)) { // otherwise its strings and names are all there is to say
+			ok = p.put(key+".base64", plain)
+		}
+		if ok {
+			p.peel(key+".base64", plain, room-1)
+		}
 	}
 }
 

@@ -49,7 +49,8 @@ func TestExtra(t *testing.T) {
 		"Base64 of no text":        {jsonOf(coded([]byte("\x89PNG\r\n\x1a\n\x00\x01"))), nil},
 		"a word":                   {jsonOf("Location"), nil},
 		"Base64 in JSON in Base64": {jsonOf(coded([]byte(coded([]byte(coded([]byte("three levels"))))))), []Pair{{"json.a.base64", coded([]byte(coded([]byte("three levels"))))}, {"json.a.base64.base64", coded([]byte("three levels"))}}},
-		"JSON in Base64":           {jsonOf(coded([]byte(`{"b":"＜"}`))), []Pair{{"json.a.base64", `{"b":"＜"}`}, {"json.a.base64.nfkc", `{"b":"<"}`}, {"json.a.base64.json.b", "＜"}, {"json.a.base64.json.b.nfkc", "<"}}},
+		"JSON in Base64":           {jsonOf(coded([]byte(`{"b":"＜"}`))), []Pair{{"json.a.base64.nfkc", `{"b":"<"}`}, {"json.a.base64.json.b", "＜"}, {"json.a.base64.json.b.nfkc", "<"}}},
+		"broken JSON in Base64":    {jsonOf(coded([]byte(`{"b":"x",<script>`))), []Pair{{"json.a.base64", `{"b":"x",<script>`}, {"json.a.base64.json.b", "x"}}},
 		"a cookie":                 {sample{method: "GET", target: "/", fields: map[string]string{"Cookie": "s=" + coded([]byte("<script>"))}}, []Pair{{"s.base64", "<script>"}}},
 		"names of what is empty":   {post("application/json", `{"<x>":{},"b":[1,[],{"c":{"d":{}}}]}`), []Pair{{"json.<x>.empty", "json.<x>"}, {"json.b.1.empty", "json.b.1"}, {"json.b.2.c.d.empty", "json.b.2.c.d"}}},
 	} {
