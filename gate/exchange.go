@@ -31,6 +31,7 @@ type Exchange struct {
 	Operation *Operation     // nil until matched
 	Params    []canon.Pair   // values of the path's templates, decoded, in the order of the path
 
+	conforms  bool
 	principal *Principal
 	body      bodySource
 	slots     []slotValue
@@ -69,6 +70,13 @@ func (x *Exchange) Body(ctx context.Context) (*body.Tree, Verdict) {
 
 // ReadBody is the tree if some guard has read the body, else nil.
 func (x *Exchange) ReadBody() *body.Tree { return x.body.tree }
+
+// Conform notes that the request, with all of its body that guards are given, was judged by its contract and found to be
+// what that declares. Only the guard that judged it says so.
+func (x *Exchange) Conform() { x.conforms = true }
+
+// Conforms tells whether that is so. It is not while the contract is not enforced.
+func (x *Exchange) Conforms() bool { return x.conforms }
 
 // Identify sets who is calling. It panics when called twice: two identities for one request is a fault, not a choice.
 func (x *Exchange) Identify(p Principal) {

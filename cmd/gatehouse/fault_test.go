@@ -250,11 +250,6 @@ func compiles(rules *waf.Rules, err error) {
 	reflect.NewAt(engine.Type(), unsafe.Pointer(engine.UnsafeAddr())).Elem().SetZero()
 }
 
-// hidden reaches a field of another package: what stands there cannot be made to fail otherwise.
-func hidden[T any](of any, field string) *T {
-	return (*T)(unsafe.Pointer(reflect.ValueOf(of).Elem().FieldByName(field).UnsafeAddr()))
-}
-
 // Rules that do not compile prevent the start.
 func TestNoStartWithoutRules(t *testing.T) {
 	t.Parallel()

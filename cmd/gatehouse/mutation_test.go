@@ -211,6 +211,7 @@ func TestSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range archive.Files {
+			f.Data = day.ReplaceAll(f.Data, []byte("2099-01-01")) // as a story writes a date
 			if err, read := judge(f.Data); f.Name == "gatehouse.yaml" && (err != nil || !read) {
 				t.Errorf("%s: the schema refuses its document: %v", file, err)
 			}

@@ -33,6 +33,7 @@ func (g *Guard) ask(x *gate.Exchange, v *view.View, a seclang.Applied, remove []
 	}
 	defer tx.Close()
 	a.ApplyOff(tx)
+	g.leaveOut(tx, x, v)
 	verdict = g.judge(tx, x, v)
 	switch {
 	case verdict.Allowed():
@@ -46,10 +47,18 @@ func (g *Guard) ask(x *gate.Exchange, v *view.View, a seclang.Applied, remove []
 	again := g.open(x, remove)
 	defer again.Close()
 	a.Apply(again)
+	g.leaveOut(again, x, v)
 	if enforced := g.judge(again, x, v); !enforced.Allowed() {
 		return enforced, o
 	}
 	return gate.Allow().Noting(gate.Would{Guard: "waf", Code: verdict.Code, Reason: verdict.Reason, Rule: verdict.Rule, Detail: verdict.Detail}), o
+}
+
+// leaveOut takes from the rules those values of which the contract says that they go where such rules have no business.
+func (g *Guard) leaveOut(tx transaction, x *gate.Exchange, v *view.View) {
+	if c := g.sinks(x.Operation); c.sinks {
+		c.Apply(tx, v)
+	}
 }
 
 // judge runs the rules of both phases, within the time that they have.

@@ -60,6 +60,7 @@ func (g *Guard) nested(x *gate.Exchange, r *room, applied seclang.Applied, allow
 	case inner == nil:
 		return allowed
 	}
+	r.find = nil // what a value is made of says nothing of what it holds
 	v, _ := g.decide(inner, &r.nested, r, applied)
 	if v.Reason == ReasonRule {
 		v.Reason = ReasonNested

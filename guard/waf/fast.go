@@ -18,16 +18,20 @@ import (
 type scope struct {
 	off     []int
 	applied seclang.Applied
+	sinks   confined // what the contract says of where values go; nothing when it doesn't
 }
 
-func scopeOf(a seclang.Applied) prefilter.Scope {
+func scopeOf(a seclang.Applied, c confined) prefilter.Scope {
 	s := scope{applied: a.Off()}
+	if c.sinks {
+		s.sinks = c
+	}
 	for _, e := range s.applied {
 		if e.Argument == "" {
 			s.off = append(s.off, e.Rule)
 		}
 	}
-	if len(s.applied) == 0 {
+	if len(s.applied) == 0 && !c.sinks {
 		return nil
 	}
 	return s
@@ -38,7 +42,7 @@ func (s scope) Off(rule int) bool { return slices.Contains(s.off, rule) }
 
 // Except tells that a rule does not look at a value.
 func (s scope) Except(rule int, variable variables.RuleVariable, key string) bool {
-	return s.applied.Covers(rule, variable.Name(), key)
+	return s.applied.Covers(rule, variable.Name(), key) || s.sinks.sinks && s.sinks.Except(rule, variable, key)
 }
 
 // settings are what levels without exceptions differ in.
@@ -55,18 +59,27 @@ func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
 		return nil
 	}
 	levels, key := &g.set.levels, any(settings{g.cfg.Paranoia, g.cfg.Threshold, g.learning != nil})
-	if len(a) > 0 { // those of an operation only ever become fewer, as they end
-		levels, key = &g.levels, op.Key+" "+strconv.Itoa(len(a))
+	c := g.sinks(op)
+	if len(a) > 0 || c.sinks { // those of an operation only ever become fewer, as they end
+		levels, key = &g.levels, op.Key+" "+strconv.Itoa(len(a))+" "+strconv.FormatBool(c.sinks)
 	}
 	if found, ok := levels.Load(key); ok {
 		return found.(*prefilter.Level)
 	}
-	level, err := filter.NewLevel(scopeOf(a), g.neutral(op, a))
+	level, err := filter.NewLevel(scopeOf(a, c), g.neutral(op, a))
 	if err != nil {
 		level = nil
 	}
 	found, _ := levels.LoadOrStore(key, level)
 	return found.(*prefilter.Level)
+}
+
+// sinks is what the contract says of where values go, if the document wants to know.
+func (g *Guard) sinks(op *gate.Operation) confined {
+	if g.cfg.Exact {
+		return confined{}
+	}
+	return g.confined(op)
 }
 
 // derived is the prefilter of this guard's rules, which the first request begins to make.

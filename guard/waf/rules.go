@@ -10,6 +10,7 @@ import (
 
 	"github.com/corazawaf/coraza/v3"
 
+	"github.com/gatehouse-sec/gatehouse/guard/waf/confine"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/response"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
@@ -76,10 +77,11 @@ type ruleSet struct {
 
 // derived is the prefilter of one paranoia level.
 type derived struct {
-	once   sync.Once
-	filter atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
-	done   chan struct{}                    // closed when that is known
-	why    error                            // why there is no filter
+	once    sync.Once
+	filter  atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
+	confine atomic.Pointer[confine.Rules]    // the same
+	done    chan struct{}                    // closed when that is known
+	why     error                            // why there is no filter
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
@@ -182,6 +184,9 @@ func (s *ruleSet) derive(paranoia int) *derived {
 				return
 			}
 			d.filter.Store(f)
+			if rules, err := confine.NewRules(s.rules, s.files); err == nil {
+				d.confine.Store(rules)
+			}
 		}()
 	})
 	return d
@@ -197,6 +202,7 @@ type room struct {
 	pairs  []view.Pair
 	form   []canon.Pair
 	work   *prefilter.Work
+	find   prefilter.Find // what the contract says of the values
 }
 
 func (r *Rules) room() *room {
@@ -209,7 +215,7 @@ func (r *Rules) room() *room {
 
 // ready gives the room what a prefilter needs.
 func (n *room) ready(l *prefilter.Level) {
-	if n.work == nil {
+	if !l.Fits(n.work) {
 		n.work = l.NewWork()
 	}
 }
@@ -218,6 +224,7 @@ func (n *room) ready(l *prefilter.Level) {
 func (r *Rules) giveBack(n *room) {
 	n.view.Reset()
 	n.forgetNested()
+	n.find = nil
 	if n.work != nil {
 		n.work.Forget()
 	}

@@ -49,6 +49,8 @@ type Config struct {
 	Budget time.Duration `yaml:"budget"`
 	// Whether the rules of the next paranoia level run too, for the report of gatehouse waf learned; they deny nothing. Default false.
 	Learn bool `yaml:"learn"`
+	// Whether the rules look at every value. Without it, a value is passed over by those rules that can't match anything which its schema admits. Default false.
+	Exact bool `yaml:"exact"`
 	// Own rules, in SecLang.
 	Rules Own `yaml:"rules"`
 	// Exceptions for requests that the rules misjudge, as narrow as they can be written.
@@ -77,6 +79,7 @@ type Guard struct {
 	except   *seclang.Exceptions
 	now      func() time.Time
 	levels   sync.Map // of operations that have exceptions -> *prefilter.Level
+	scopes   sync.Map // key of an operation -> *confine.Scope
 	learning *seclang.Learning
 	report   seclang.Report // of the operator's own files
 }
@@ -168,6 +171,7 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
 	applied := g.except.For(x.Operation.Key, g.now())
+	r.find = g.finder(x)
 	verdict, fast := g.decide(x, &r.view, r, applied)
 	if fast {
 		g.rules.fast.Add(1)
@@ -191,6 +195,7 @@ func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.
 		return verdict, false
 	}
 	r.ready(level)
+	r.work.Know(r.find)
 	if _, shown := level.Judge(v, r.work); shown {
 		return gate.Allow(), true
 	}

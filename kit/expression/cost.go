@@ -49,7 +49,7 @@ func (sizes) EstimateCallCost(function, _ string, target *cost.AstNode, args []c
 	if known := args[len(args)-1].ComputedSize(); known != nil {
 		pattern = known.Max
 	}
-	return &cost.CallEstimate{CostEstimate: cost.CostEstimate{Min: 1, Max: search(function, length.Max, pattern)}}
+	return &cost.CallEstimate{CostEstimate: cost.Estimate{Min: 1, Max: search(function, length.Max, pattern)}}
 }
 
 func (s sizes) sizeOf(n cost.AstNode) *cost.SizeEstimate {

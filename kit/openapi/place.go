@@ -68,6 +68,9 @@ func (v *value) outlined() *Outline {
 func (s *shape) integersOnly() bool { return s != nil && s.types&(1<<number) == 0 }
 
 func (p *Parameter) places() []Place {
+	if p.value == nil { // nothing is said of it
+		return nil
+	}
 	at := Place{In: p.In, Name: p.Name, Value: p.value.outlined(), Pointer: p.Pointer, Sink: p.value.sink}
 	shape := p.value.shape
 	switch {

@@ -2,7 +2,6 @@ package confine_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -301,7 +300,7 @@ func TestContractsHold(t *testing.T) {
 	for seed := range uint64(20) {
 		holds(t, w, seed, "", &count)
 	}
-	t.Log(fmt.Sprintf("%+v", count))
+	t.Logf("%+v", count)
 	if count.bodies < 100 || count.parameters < 20 || count.claims < 50_000 {
 		t.Errorf("too little to say anything: %+v", count)
 	}

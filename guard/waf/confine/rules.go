@@ -132,7 +132,7 @@ func (r *Rules) chain(c secrule.Chain, known map[string]int, funcs map[string]id
 	}
 	low := make([]string, len(c.Names))
 	for i, name := range c.Names {
-		low[i], funcs[name] = strings.ToLower(name), identity.Func(c.Functions[i])
+		low[i], funcs[name] = strings.ToLower(name), c.Functions[i]
 	}
 	known[key] = len(r.chains)
 	r.chains, r.lists = append(r.chains, low), append(r.lists, c.Names)

@@ -119,8 +119,8 @@ func (a author) text(re *syntax.Regexp) string {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return a.pick("<", "'", "\"", "\x00", "é", "\xff", "\xc5", "ſ", "a", " ", "%41", "\n")
 	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat:
-		least, most := map[syntax.Op][2]int{syntax.OpStar: {0, 4}, syntax.OpPlus: {1, 4}, syntax.OpQuest: {0, 1}, syntax.OpRepeat: {re.Min, max(re.Max, re.Min+2)}}[re.Op][0], 0
-		most = map[syntax.Op]int{syntax.OpStar: 4, syntax.OpPlus: 4, syntax.OpQuest: 1, syntax.OpRepeat: max(re.Max, re.Min+2)}[re.Op]
+		least := map[syntax.Op]int{syntax.OpPlus: 1, syntax.OpRepeat: re.Min}[re.Op]
+		most := map[syntax.Op]int{syntax.OpStar: 4, syntax.OpPlus: 4, syntax.OpQuest: 1, syntax.OpRepeat: max(re.Max, re.Min+2)}[re.Op]
 		if re.Op == syntax.OpRepeat && re.Max >= 0 {
 			most = re.Max
 		}
@@ -392,10 +392,7 @@ func numberForms() (list []string) {
 			}
 		}
 	}
-	for _, d := range []string{"2026-01-31", "0000-00-00", "1111-11-11", "9999-09-09", "2020-20-20", "0101-10-01"} {
-		list = append(list, d)
-	}
-	return list
+	return append(list, "2026-01-31", "0000-00-00", "1111-11-11", "9999-09-09", "2020-20-20", "0101-10-01")
 }
 
 func match(r *Rules, place int, text string) bool {

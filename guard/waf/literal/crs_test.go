@@ -104,15 +104,6 @@ func dataFile(name string) []string {
 	return out
 }
 
-func asciiLower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + 32
-		}
-		return r
-	}, s)
-}
-
 func holdsAny(text string, words []string) bool {
 	b := []byte(text)
 	for i, c := range b {

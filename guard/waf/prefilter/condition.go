@@ -68,7 +68,7 @@ func (b *builder) part(p *secrule.Rule, sought bool) (part, error) {
 
 func (b *builder) chain(c secrule.Chain) (int, error) {
 	for i, name := range c.Names {
-		f := identity.Func(c.Functions[i])
+		f := c.Functions[i]
 		if known := b.funcs[name]; known != nil && reflect.ValueOf(known).Pointer() != reflect.ValueOf(f).Pointer() {
 			return 0, fmt.Errorf("two transformations are called %s", name)
 		}

@@ -15,6 +15,7 @@ import (
 
 // Work is the room that judging one request needs. It is used again for the next, by one goroutine at a time.
 type Work struct {
+	filter *Filter // that it was made for
 	sieve  *literal.Work
 	steps  identity.Work // of the value that is looked at
 	links  identity.Work // of the values that links are asked about meanwhile
@@ -28,7 +29,11 @@ type Work struct {
 	pairs  []pair  // of a test and a value that meets its condition
 	heads  []state // of each head
 	budget budget
+	find   Find // what is known of values; nil for nothing
 }
+
+// Know says what is known of the values of the next requests, until Forget.
+func (w *Work) Know(find Find) { w.find = find }
 
 // value is a value of a request, on its way past the tests.
 type value struct {
@@ -62,7 +67,10 @@ type read struct {
 }
 
 // NewWork makes room.
-func (f *Filter) NewWork() *Work { return &Work{sieve: f.sieve.NewWork()} }
+func (f *Filter) NewWork() *Work { return &Work{filter: f, sieve: f.sieve.NewWork()} }
+
+// Fits tells that the room was made for this level's filter.
+func (l *Level) Fits(w *Work) bool { return w != nil && w.filter == l.filter }
 
 // Forget drops what is left of the last request.
 func (w *Work) Forget() {
@@ -73,7 +81,7 @@ func (w *Work) Forget() {
 	clear(w.key[:cap(w.key)])
 	clear(w.values[:cap(w.values)])
 	clear(w.pairs[:cap(w.pairs)])
-	w.class = nil
+	w.class, w.find = nil, nil
 }
 
 // budget weighs what the engine would do against what is done here, in bytes times tests. A test that is asked here and
@@ -145,11 +153,31 @@ func (p *plan) gather(v Values, w *Work) {
 				x.text = pair.Key
 			}
 			w.budget.engine += int64(c.size) * cost(x.text)
-			if !c.seen.has(x.text) {
+			if w.find != nil {
+				if x.scope = w.confined(&x); x.scope == nil {
+					continue
+				}
+			}
+			if !x.scope.seen.has(x.text) {
 				p.look(x, w)
 			}
 		}
 	}
+}
+
+// confined is what is asked of a value, without the rules that can't match it; nil for nothing.
+func (w *Work) confined(x *value) *scope {
+	never, name := w.find(x.base.variable, x.key, x.text)
+	if x.base.names {
+		never = name
+	}
+	switch {
+	case never == nil || never.Len() == 0:
+		return x.scope
+	case never.Covers(x.scope.places):
+		return nil
+	}
+	return x.scope.without(never)
 }
 
 // look notes the tests whose conditions a value meets.
@@ -351,7 +379,7 @@ func (p *plan) askMatches(h *head, link *secrule.Rule, w *Work) (matches, known 
 	}
 	for at := w.heads[h.number].first; at > 0; at = w.pairs[at].next {
 		one := &w.pairs[at]
-		if !w.budget.spend(one.form) || !w.budget.spend(one.form) {
+		if !w.budget.spend(one.form) {
 			return false, false
 		}
 		if p.hits(h, one, &w.values[one.value], w) && p.hit(link, k.chain, one.form, identity.Of(one.form), &w.links) {

@@ -524,7 +524,7 @@ func swapped(random *rand.Rand, r referee.Request, m mutant) (referee.Request, b
 		for i := range list {
 			folded := literal.Fold(list[i].Text)
 			for _, word := range some(random, m.beside, 60) {
-				plain, instead := strings.Trim(word, "\xff"), strings.ReplaceAll(strings.Trim(m.near, "\xff"), "\n", " ")
+				plain, instead := strings.ReplaceAll(word, "\xff", ""), strings.ReplaceAll(strings.ReplaceAll(m.near, "\xff", ""), "\n", " ")
 				if at := strings.Index(folded, plain); plain != "" && at >= 0 && len(folded) == len(list[i].Text) {
 					list[i].Text, done = list[i].Text[:at]+instead+list[i].Text[at+len(plain):], true
 					break

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 
@@ -109,6 +110,9 @@ func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 func onlyInternal(r *secrule.Rule) bool {
 	return !slices.ContainsFunc(r.Targets, func(t secrule.Target) bool { return !isInternal(t.Variable) })
 }
+
+// place is that of the rule in the filter's list.
+func (h *head) place() int { return h.order & (1<<20 - 1) }
 
 // order is when the engine comes to a rule.
 func order(r *secrule.Rule, i int) int { return r.Phase<<20 + i }
@@ -337,6 +341,59 @@ type scope struct {
 	size   int // how many tests
 	groups []group
 	seen   *passed
+	places []uint64 // of the rules
+	room   int      // of seen
+	fewer  sync.Map // Never -> *scope
+	kept   atomic.Int32
+}
+
+// maxFewer bounds how many smaller scopes one keeps; contracts bring a few, and those that come after are made each time.
+const maxFewer = 256
+
+// without is the scope without the rules that never match.
+func (c *scope) without(never Never) *scope {
+	if found, ok := c.fewer.Load(never); ok {
+		return found.(*scope)
+	}
+	fewer := &scope{room: fewPassed}
+	for i := range c.groups {
+		if g := c.groups[i].without(never); len(g.always)+len(g.tests) > 0 {
+			fewer.groups = append(fewer.groups, g)
+			fewer.size += len(g.always)
+			for _, list := range g.tests {
+				fewer.size += len(list)
+			}
+		}
+	}
+	if fewer.size == 0 {
+		fewer = nil
+	} else {
+		fewer.seen = newPassed(fewer.room)
+	}
+	if c.kept.Add(1) <= maxFewer {
+		c.fewer.Store(never, fewer)
+	}
+	return fewer
+}
+
+func (g *group) without(never Never) group {
+	fewer := group{chain: g.chain, mask: make([]uint64, len(g.mask)), tests: map[int][]*head{}}
+	matters := func(list []*head) (left []*head) {
+		for _, h := range list {
+			if !never.Has(h.place()) {
+				left = append(left, h)
+			}
+		}
+		return left
+	}
+	fewer.always = matters(g.always)
+	for id, list := range g.tests {
+		if left := matters(list); len(left) > 0 {
+			fewer.tests[id] = left
+			fewer.mask[id/64] |= 1 << (id % 64)
+		}
+	}
+	return fewer
 }
 
 // group are the tests behind the same transformations.
@@ -349,7 +406,7 @@ type group struct {
 
 // scope gathers the tests of the targets that take a key; nil when none does.
 func (f *Filter) scope(n *lens, takes func(*secrule.Target) bool) *scope {
-	c, at := &scope{}, map[int]int{}
+	c, at := &scope{places: make([]uint64, (len(f.rules)+63)/64)}, map[int]int{}
 	for _, k := range n.all {
 		if !takes(&k.target) {
 			continue
@@ -362,6 +419,8 @@ func (f *Filter) scope(n *lens, takes func(*secrule.Target) bool) *scope {
 		}
 		g := &c.groups[i]
 		c.size++
+		place := k.head.place()
+		c.places[place/64] |= 1 << (place % 64)
 		if id := k.head.part.sieve; id >= 0 {
 			g.mask[id/64] |= 1 << (id % 64)
 			g.tests[id] = append(g.tests[id], k.head)

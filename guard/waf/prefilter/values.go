@@ -98,6 +98,17 @@ type Scope interface {
 	Except(rule int, variable variables.RuleVariable, key string) bool
 }
 
+// Never says which rules can't match a value, whatever they do with others: proved by what is known of the value. Rules are
+// told by their place in the list that the filter was made of.
+type Never interface {
+	Has(place int) bool
+	Covers(places []uint64) bool // all of these
+	Len() int
+}
+
+// Find gives what is known of a value of ARGS_GET, ARGS_POST, ARGS_PATH, REQUEST_COOKIES or REQUEST_HEADERS, and of its key.
+type Find func(variable variables.RuleVariable, key, text string) (value, name Never)
+
 // nothing is the scope without exceptions.
 type nothing struct{}
 

@@ -1,0 +1,117 @@
+package waf
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/contract"
+	"github.com/gatehouse-sec/gatehouse/kit/body"
+	"github.com/gatehouse-sec/gatehouse/kit/openapi"
+)
+
+const shopContract = `openapi: 3.1.0
+info: {title: shop, version: "1"}
+paths:
+  /orders:
+    post:
+      operationId: placeOrder
+      security: []
+      requestBody:
+        required: true
+        content:
+          application/json:
+            schema:
+              type: object
+              additionalProperties: false
+              properties:
+                quantity: {type: integer, minimum: 1, maximum: 99}
+                size: {enum: [small, large, "select one from the menu"]}
+                code: {type: string, pattern: "^[A-Z]{3}$"}
+                open: {type: string, maxLength: 200}
+                page: {type: string, x-gatehouse-sink: html}
+`
+
+// conforming gives a request that the contract has judged, if it is enforced.
+func conforming(t testing.TB, text string, enforced bool) *gate.Exchange {
+	t.Helper()
+	c, err := openapi.Load("shop.yaml", func(string) ([]byte, error) { return []byte(shopContract), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := &gate.Operation{API: "shop", Key: "placeOrder", Method: "POST", Template: "/orders", Contract: c.Operations[0]}
+	s := sample{method: "POST", path: "/orders", media: "application/json", kind: body.JSON, body: text}
+	x := s.exchange()
+	x.Operation = op
+	if enforced {
+		g, err := contract.New(contract.Config{}, &gate.API{Name: "shop", Operations: []*gate.Operation{op}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := g.Check(t.Context(), x); !v.Allowed() {
+			t.Fatal(v)
+		}
+	}
+	return x
+}
+
+// A value that its contract confines is passed over by the rules that can't match it; one that is free is not; and nothing is
+// passed over unless the contract has judged the request.
+func TestConfinedValuesArePassedOver(t *testing.T) {
+	g := guard(t, Config{})
+	<-g.derived().done
+	const text = `{"quantity":7,"size":"large","code":"ABC","open":"a plain word"}`
+	asked := func(g *Guard, x *gate.Exchange) string {
+		find := g.finder(x)
+		if find == nil {
+			return "all"
+		}
+		r := g.rules.room()
+		tree, _ := x.Body(t.Context())
+		r.view.Fill(x, tree)
+		var said []string
+		for _, p := range r.view.Of(variables.ArgsPost) {
+			value, _ := find(variables.ArgsPost, p.Key, p.Text)
+			said = append(said, fmt.Sprintf("%s %v", p.Key, value.Len() > 100))
+		}
+		return strings.Join(said, ", ")
+	}
+	if got := asked(g, conforming(t, text, true)); !strings.Contains(got, "json.quantity true") || !strings.Contains(got, "json.open false") {
+		t.Error(got)
+	}
+	if got := asked(g, conforming(t, text, false)); got != "all" {
+		t.Error("without a judgement of the contract:", got)
+	}
+	if got := asked(guard(t, Config{Exact: true}), conforming(t, text, true)); got != "all" {
+		t.Error("exact:", got)
+	}
+	for range 3 {
+		if v := g.Check(t.Context(), conforming(t, text, true)); !v.Allowed() {
+			t.Error(v)
+		}
+		if v := g.Check(t.Context(), conforming(t, `{"quantity":7,"open":"1' OR '1'='1' UNION SELECT password FROM users--"}`, true)); v.Code != gate.Attack {
+			t.Error("an attack in the free text:", v)
+		}
+	}
+}
+
+// What the contract says goes into a page only is not asked about SQL, by the prefilter and by the engine alike, and is asked
+// about scripts; the same text elsewhere is asked about all. Exact asks about all everywhere.
+func TestSinks(t *testing.T) {
+	const sql, script = `x' UNION SELECT password FROM users--`, `<script>alert(1)</script>`
+	g := guard(t, Config{})
+	<-g.derived().done
+	for range 3 {
+		for text, allowed := range map[string]bool{`{"page":"` + sql + `"}`: true, `{"page":"` + script + `"}`: false, `{"open":"` + sql + `"}`: false} {
+			if v := g.Check(t.Context(), conforming(t, text, true)); v.Allowed() != allowed {
+				t.Errorf("%s: %+v", text, v)
+			}
+		}
+		if v := guard(t, Config{Exact: true}).Check(t.Context(), conforming(t, `{"page":"`+sql+`"}`, true)); v.Allowed() {
+			t.Error("exact: allowed")
+		}
+	}
+}
