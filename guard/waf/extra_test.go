@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	yaml "github.com/oasdiff/yaml3"
 
@@ -118,7 +119,7 @@ func TestATrialLooksDeeper(t *testing.T) {
 
 // More codings than anybody needs are not passed half looked at.
 func TestTooManyCodingsAreDenied(t *testing.T) {
-	g := guard(t, Config{})
+	g := guard(t, Config{Budget: time.Minute})
 	text := `{"a":"` + strings.Repeat("\ufdfa", 40_000) + `"}` // each is 18 signs in the compatible form
 	v := g.Check(t.Context(), sample{method: "POST", path: "/x", media: "application/json", kind: body.JSON, body: text}.exchange())
 	if v.Code != gate.TooLarge || v.Reason != ReasonNested || v.Fix == "" {
