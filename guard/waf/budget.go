@@ -28,8 +28,11 @@ const (
 	eachValue = 64
 )
 
-// start begins to count for a transaction. The end must be told, on the same goroutine.
+// start begins to count for a transaction, or goes on. The end must be told, on the same goroutine.
 func (c *watch) start(id string, most time.Duration) (m *meter, end func()) {
+	if running, ok := c.running.Load(id); ok {
+		return running.(*meter), func() {}
+	}
 	runtime.LockOSThread() // the time is the thread's
 	m = &meter{began: threadTime(), most: most}
 	c.running.Store(id, m)

@@ -70,12 +70,17 @@ func (g *Guard) judge(tx transaction, x *gate.Exchange, v *view.View) gate.Verdi
 	case err != nil:
 		return gate.Deny(gate.Internal, ReasonEngine, "%v", err)
 	case meter.over:
-		return gate.Deny(gate.TooLarge, ReasonBudget, "the rules would take more than %s of processor time for this request", g.cfg.Budget).
-			Fixed("budget: " + (2 * g.cfg.Budget).String() + "  # guards.waf")
+		return g.overBudget()
 	case it != nil:
 		return g.denial(tx, it, x)
 	}
 	return gate.Allow()
+}
+
+// overBudget denies what takes too long to judge.
+func (g *Guard) overBudget() gate.Verdict {
+	return gate.Deny(gate.TooLarge, ReasonBudget, "the rules would take more than %s of processor time for this request", g.cfg.Budget).
+		Fixed("budget: " + (2 * g.cfg.Budget).String() + "  # guards.waf")
 }
 
 func phases(tx transaction, v *view.View) (*types.Interruption, error) {

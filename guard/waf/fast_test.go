@@ -48,7 +48,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	if _, err := d.filter.Load().NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	for range 4 {
 		if v := g.Check(t.Context(), x()); !v.Allowed() {
 			return false, v.Detail
 		}

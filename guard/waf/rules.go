@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -169,6 +170,19 @@ func (r *Rules) with(o own) (*ruleSet, error) {
 // Requests is how many requests were judged without the engine, and by it.
 func (r *Rules) Requests() (fast, slow uint64) { return r.fast.Load(), r.slow.Load() }
 
+// message is what a rule says when it matches, as it is written: what macros would put in may be the request's.
+func (s *ruleSet) message(rule int) string {
+	for _, r := range s.rules {
+		if r.ID == rule {
+			return unmade.ReplaceAllString(r.Message, "…")
+		}
+	}
+	return ""
+}
+
+// unmade is a macro.
+var unmade = regexp.MustCompile(`%\{[^}]*\}`)
+
 // derive begins to make the prefilter of a paranoia level; until it is there the engine judges all.
 func (s *ruleSet) derive(paranoia int) *derived {
 	d := &s.filters[paranoia-1]
@@ -203,6 +217,7 @@ type room struct {
 	form   []canon.Pair
 	work   *prefilter.Work
 	find   prefilter.Find // what the contract says of the values
+	meter  *meter         // of a large request
 }
 
 func (r *Rules) room() *room {
@@ -224,7 +239,7 @@ func (n *room) ready(l *prefilter.Level) {
 func (r *Rules) giveBack(n *room) {
 	n.view.Reset()
 	n.forgetNested()
-	n.find = nil
+	n.find, n.meter = nil, nil
 	if n.work != nil {
 		n.work.Forget()
 	}

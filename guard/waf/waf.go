@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
+	"github.com/gatehouse-sec/gatehouse/kit/leak"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -171,6 +172,11 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
 	applied := g.except.For(x.Operation.Key, g.now())
+	if len(tree.Raw)+len(x.Request.Path) > large { // what is small is quickly looked at, and the engine has a clock anyway
+		meter, end := g.set.clock.start(x.ID, g.cfg.Budget)
+		defer end()
+		r.meter = meter
+	}
 	r.find = g.finder(x)
 	verdict, fast := g.decide(x, &r.view, r, applied)
 	if fast {
@@ -187,6 +193,9 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	return g.nested(x, r, applied, verdict)
 }
 
+// large is from how many bytes on a request's time is measured from the beginning.
+const large = 16 << 10
+
 // decide judges what the rules can read, and tells whether that was possible without the engine.
 func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.Applied) (verdict gate.Verdict, fast bool) {
 	level := g.level(x.Operation, applied)
@@ -196,10 +205,16 @@ func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.
 	}
 	r.ready(level)
 	r.work.Know(r.find)
+	if r.meter != nil {
+		r.work.Watch(r.meter.late)
+	}
 	if _, shown := level.Judge(v, r.work); shown {
 		return gate.Allow(), true
 	}
 	rest := level.Narrow(v, r.work)
+	if r.meter != nil && r.meter.over {
+		return g.overBudget(), false
+	}
 	verdict, outcome := g.ask(x, v, applied, rest.Remove)
 	if verdict.Allowed() && outcome.Matched != nil {
 		_ = level.Learn(v, r.work, outcome) // what can't be learned is asked each time
@@ -210,6 +225,9 @@ func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.
 // plainName is what the name of an argument looks like. Anything else that stands in its place may be what nobody wants in
 // a log.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_.\[\]:-]{1,80}$`)
+
+// isPlain tells that a name may be told: it has no odd signs, and is not by chance what a token would be.
+func isPlain(name string) bool { return plainName.MatchString(name) && !leak.Looks(name) }
 
 // denial names the rules that matched, the place they matched at, and the exception that would admit just that: for the rule
 // that denied or, where scores did, for the gravest.
@@ -227,7 +245,7 @@ func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange)
 		if list := m.MatchedDatas(); len(list) > 0 {
 			d := list[0]
 			where = strings.ToLower(d.Variable().Name())
-			if plainName.MatchString(d.Key()) {
+			if isPlain(d.Key()) {
 				where += ":" + d.Key()
 			} else if d.Key() != "" {
 				where += ":" + gate.Mask(d.Key())
@@ -235,12 +253,12 @@ func (g *Guard) denial(tx transaction, it *types.Interruption, x *gate.Exchange)
 			if grave := gravity(m.Rule().Severity(), id == it.RuleID); first == "" || grave > gravest {
 				first, shown, gravest = g.nameOf(id), gate.Mask(d.Value()), grave
 				fix.Rule, fix.Argument = id, ""
-				if plainName.MatchString(d.Key()) {
+				if isPlain(d.Key()) {
 					fix.Argument = seclang.Argument(d.Variable().Name(), d.Key())
 				}
 			}
 		}
-		words = append(words, fmt.Sprintf("%d %s (%s)", id, m.Message(), where))
+		words = append(words, fmt.Sprintf("%d %s (%s)", id, g.set.message(id), where))
 	}
 	if first == "" {
 		first, fix.Rule = g.nameOf(it.RuleID), it.RuleID

@@ -242,3 +242,47 @@ func TestGoodRequestsScoreNothing(t *testing.T) {
 		}
 	}
 }
+
+// What a client made up does not stand in the event because a rule's message repeats it, or because a name looks plain.
+func TestADenialRepeatsNoMacrosAndNoTokens(t *testing.T) {
+	g := guard(t, Config{Paranoia: 3})
+	twice := sample{method: "GET", path: "/x", query: []canon.Pair{{Name: "john@private.example", Value: "1"}, {Name: "john@private.example", Value: "2"}}}
+	token := sample{method: "GET", path: "/x", query: []canon.Pair{{Name: "q7Zk3vX9bT2mN8cR4wL6yH1sD5fG0jPaUe", Value: "x' UNION SELECT a FROM users--"}}}
+	for _, s := range []sample{twice, token} {
+		v := g.Check(t.Context(), s.exchange())
+		if said := v.Detail + v.Fix + v.Shown; v.Allowed() || strings.Contains(said, "private.example") || strings.Contains(said, "q7Zk3vX9") {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// Guards of several levels share rooms, and what they found for one is not used for another.
+func TestSeveralLevelsAtOnce(t *testing.T) {
+	s := sample{method: "GET", path: "/orders/7", query: []canon.Pair{{Name: "limit", Value: "20"}}}
+	for range 6 {
+		for level := 1; level <= 4; level++ {
+			g := guard(t, Config{Paranoia: level})
+			<-g.derived().done
+			g.Check(t.Context(), s.exchange())
+			if v := g.Check(t.Context(), attacks["sql in query"].exchange()); v.Allowed() {
+				t.Fatal(level, v)
+			}
+		}
+	}
+}
+
+// G21: the time of the prefilter counts too.
+func TestALargeTextHasNoMoreTimeThanIsGiven(t *testing.T) {
+	g := guard(t, Config{Budget: 20 * time.Millisecond})
+	<-g.derived().done
+	s := sample{method: "POST", path: "/x", media: "text/plain", kind: body.Text, body: strings.Repeat("java.lang. php : // ${ x } <a href = on base64 eval system exec . .. / etc passwd ", 11_000)}
+	for range 3 {
+		began := threadTime()
+		v := g.Check(t.Context(), s.exchange())
+		if took := threadTime() - began; v.Code != gate.TooLarge || took > time.Second {
+			t.Errorf("%v: %+v", took, v)
+		} else {
+			t.Log(took)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package prefilter
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -136,7 +137,11 @@ func (c *candidate) Judge(r referee.Request) (referee.Outcome, bool, error) {
 	if r.Answered || r.Logging {
 		return o, false, nil
 	}
-	if err := l.Learn(v, w, plain(o)); err != nil && o.Interruption == nil {
+	err = l.Learn(v, w, plain(o))
+	if errors.Is(err, errOnce) { // once more, since nobody asks twice here
+		err = l.Learn(v, w, plain(o))
+	}
+	if err != nil && o.Interruption == nil {
 		c.why[err.Error()]++
 	}
 	if _, shown := l.Judge(v, w); shown {

@@ -29,8 +29,13 @@ type Work struct {
 	pairs  []pair  // of a test and a value that meets its condition
 	heads  []state // of each head
 	budget budget
-	find   Find // what is known of values; nil for nothing
+	find   Find                   // what is known of values; nil for nothing
+	late   func(text string) bool // the time is up; nil for no end
 }
+
+// Watch says when to give up: late is told each value that is looked at, until Forget. Nothing is shown of a request for
+// which the time was up.
+func (w *Work) Watch(late func(text string) bool) { w.late = late }
 
 // Know says what is known of the values of the next requests, until Forget.
 func (w *Work) Know(find Find) { w.find = find }
@@ -79,9 +84,17 @@ func (w *Work) Forget() {
 	clear(w.fields[:cap(w.fields)])
 	clear(w.texts[:cap(w.texts)])
 	clear(w.key[:cap(w.key)])
-	clear(w.values[:cap(w.values)])
-	clear(w.pairs[:cap(w.pairs)])
-	w.class, w.find = nil, nil
+	w.values, w.pairs = emptied(w.values), emptied(w.pairs)
+	w.class, w.find, w.late = nil, nil, nil
+}
+
+// emptied is room for the next, without what was in it; more than most requests need is given back.
+func emptied[T any](list []T) []T {
+	if cap(list) > 1<<12 {
+		return nil
+	}
+	clear(list[:cap(list)])
+	return list[:0]
 }
 
 // budget weighs what the engine would do against what is done here, in bytes times tests. A test that is asked here and
@@ -115,13 +128,10 @@ func (w *Work) begin(p *plan) {
 func (p *plan) judge(v Values, w *Work) bool {
 	w.begin(p)
 	w.first = 0
-	if v.TooMany() { // the view is not complete
-		for i := range w.heads {
-			w.heads[i].hit = true
-		}
+	if v.TooMany() || !p.gather(v, w) { // not all values are there, or were looked at
+		w.giveUp()
 		return false
 	}
-	p.gather(v, w)
 	for _, h := range p.whole {
 		if p.matches(h, v, w) {
 			w.miss(h)
@@ -139,8 +149,15 @@ func (w *Work) miss(h *head) {
 	}
 }
 
-// gather goes over all values and notes which tests must be asked about them.
-func (p *plan) gather(v Values, w *Work) {
+// giveUp notes that nothing was shown.
+func (w *Work) giveUp() {
+	for i := range w.heads {
+		w.heads[i].hit = true
+	}
+}
+
+// gather goes over all values and notes which tests must be asked about them. It is false when the time was up before.
+func (p *plan) gather(v Values, w *Work) bool {
 	for i := range p.sweeps {
 		s := &p.sweeps[i]
 		for _, pair := range v.Of(s.base.variable) {
@@ -158,11 +175,12 @@ func (p *plan) gather(v Values, w *Work) {
 					continue
 				}
 			}
-			if !x.scope.seen.has(x.text) {
-				p.look(x, w)
+			if !x.scope.seen.has(x.text) && !p.look(x, w) {
+				return false
 			}
 		}
 	}
+	return true
 }
 
 // confined is what is asked of a value, without the rules that can't match it; nil for nothing.
@@ -180,8 +198,8 @@ func (w *Work) confined(x *value) *scope {
 	return x.scope.without(never)
 }
 
-// look notes the tests whose conditions a value meets.
-func (p *plan) look(x value, w *Work) {
+// look notes the tests whose conditions a value meets. It is false when the time was up before.
+func (p *plan) look(x value, w *Work) bool {
 	x.traits = identity.Of(x.text)
 	w.values = append(w.values, x)
 	for i := range w.met {
@@ -189,6 +207,9 @@ func (p *plan) look(x value, w *Work) {
 	}
 	before := len(w.pairs)
 	for i := range x.scope.groups {
+		if w.late != nil && w.late(x.text) {
+			return false
+		}
 		g := &x.scope.groups[i]
 		ch := &p.filter.chains[g.chain]
 		switch {
@@ -208,6 +229,7 @@ func (p *plan) look(x value, w *Work) {
 		w.values = w.values[:len(w.values)-1]
 		x.scope.seen.add(x.text)
 	}
+	return true
 }
 
 // note notes the tests of a group whose conditions the last value meets.
@@ -251,7 +273,7 @@ func (p *plan) sift(w *Work, survives func(*head) bool) {
 		s, spent := &w.heads[h.number], int64(0)
 		for at := s.first; at > 0; at = w.pairs[at].next {
 			x := &w.values[w.pairs[at].value]
-			if s.hit = s.hit || w.budget.waste > free+w.budget.engine/part16; s.hit {
+			if s.hit = s.hit || w.budget.waste > free+w.budget.engine/part16 || w.late != nil && w.late(x.text); s.hit {
 				x.dirty = true
 				continue
 			}

@@ -1,6 +1,8 @@
 package prefilter
 
 import (
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,6 +29,7 @@ type Level struct {
 	scope   Scope
 	inputs  []input
 	common  map[*secrule.Rule]bool // rules whose first test is an input: all requests of a class have its outcome in common
+	varied  []setter               // what those write
 	narrow  *plan
 	mu      sync.RWMutex
 	plans   map[string]*plan
@@ -70,6 +73,12 @@ func (f *Filter) NewLevel(scope Scope, neutral Outcome) (*Level, error) {
 			l.inputs = append(l.inputs, input{t, r})
 		}
 		l.common[r] = true
+		for _, x := range whole(r) {
+			for _, s := range x.Actions.Sets {
+				key, _, open := strings.Cut(strings.ToLower(s.Key), "%{")
+				l.varied = append(l.varied, setter{key: key, open: open})
+			}
+		}
 	}
 	l.narrow = l.newNarrow(reached)
 	return l, nil
@@ -118,7 +127,7 @@ func onlyGroups(r *secrule.Rule) bool {
 }
 
 // key writes down what a request's class has in common.
-func (l *Level) key(v Values, w *Work) []byte {
+func (l *Level) key(v Values, w *Work) hash {
 	w.key = w.key[:0]
 	var found []string
 	for _, in := range l.inputs {
@@ -142,7 +151,7 @@ func (l *Level) key(v Values, w *Work) []byte {
 		}
 		w.key = append(w.key, ';')
 	}
-	return w.key
+	return sha256.Sum256(w.key)
 }
 
 // groups are what a rule captures of a value, when it matches.
@@ -161,8 +170,8 @@ func (f *Filter) groups(r *secrule.Rule, text string, w *Work) (string, bool) {
 	return string(groups), true
 }
 
-// Judge gives the outcome of the engine for a request, if it can be shown without asking. Work is the caller's, for one
-// request at a time.
+// Judge gives the outcome of the engine for a request, if it can be shown without asking: the rules that match. Work is the
+// caller's, for one request at a time.
 func (l *Level) Judge(v Values, w *Work) (o Outcome, shown bool) {
 	c := l.classes.get(l.key(v, w))
 	if c == nil {
@@ -173,7 +182,7 @@ func (l *Level) Judge(v Values, w *Work) (o Outcome, shown bool) {
 	if !c.plan.judge(v, w) {
 		return Outcome{}, false
 	}
-	return c.outcome, true
+	return Outcome{Matched: c.plan.matched}, true
 }
 
 // Learn takes the outcome that the engine had for a request which Judge did not know. It is the outcome of the request's
@@ -185,36 +194,47 @@ func (l *Level) Learn(v Values, w *Work, o Outcome) error {
 	if o.Denied {
 		return fmt.Errorf("it was denied")
 	}
-	p := l.plan(o)
-	if p.err != nil {
-		return p.err
+	key := l.key(v, w)
+	if !l.classes.again(key) {
+		return errOnce
 	}
-	key := string(l.key(v, w))
+	p, err := l.plan(o)
+	if err != nil {
+		return err
+	}
 	if !p.judge(v, w) {
 		return fmt.Errorf("rule %d is not shown not to match", w.first)
 	}
-	l.classes.put(key, &class{p, o})
+	l.classes.put(key, &class{p})
 	return nil
 }
 
+var (
+	errOnce  = errors.New("nothing of its class was seen before")
+	errPlans = errors.New("requests have too many different outcomes")
+)
+
 // plan gives what is to be shown for requests of a class with this outcome.
-func (l *Level) plan(o Outcome) *plan {
+func (l *Level) plan(o Outcome) (*plan, error) {
 	tx := map[string]string{}
 	var key strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(o.Matched)) {
 		fmt.Fprintf(&key, "%dx%d ", id, o.Matched[id])
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.filter.keep)) {
-		if value, ok := o.TX[name]; ok {
+		if value, ok := o.TX[name]; ok && !l.isVaried(name) {
 			tx[name] = value
 			fmt.Fprintf(&key, "%q=%q ", name, value)
 		}
 	}
 	l.mu.RLock()
-	p := l.plans[key.String()]
+	p, full := l.plans[key.String()], len(l.plans) >= maxPlans
 	l.mu.RUnlock()
-	if p != nil {
-		return p
+	switch {
+	case p != nil:
+		return p, p.err
+	case full:
+		return nil, errPlans
 	}
 	p = l.newPlan(o.Matched, tx)
 	l.mu.Lock()
@@ -222,7 +242,13 @@ func (l *Level) plan(o Outcome) *plan {
 	if len(l.plans) < maxPlans {
 		l.plans[key.String()] = p
 	}
-	return p
+	return p, p.err
+}
+
+// isVaried tells that a variable of TX is written by a rule of which a class knows what it captured: it differs between
+// classes, and no plan may count on its value.
+func (l *Level) isVaried(name string) bool {
+	return slices.ContainsFunc(l.varied, func(s setter) bool { return s.key == name || s.open && strings.HasPrefix(name, s.key) })
 }
 
 // maxPlans bounds how many are kept; a level has a handful.

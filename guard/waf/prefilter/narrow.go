@@ -142,7 +142,9 @@ func (l *Level) Narrow(v Values, w *Work) Narrowing {
 		}
 	} else {
 		w.begin(p)
-		p.gather(v, w)
+		if !p.gather(v, w) {
+			return Narrowing{}
+		}
 		p.sift(w, func(*head) bool { return false })
 		hit = func(h *head) bool { return w.heads[h.number].hit }
 	}

@@ -17,16 +17,18 @@ import (
 // plan is what must be shown of a request so that the engine would match just the rules that it matched before, and what
 // is needed to show it.
 type plan struct {
-	filter *Filter
-	scope  Scope
-	err    error // why nothing can be shown
-	tx     idle  // variables as they are whenever a test here reads them
-	runs   []setter
-	sweeps []sweep                 // values to look at
-	whole  []*head                 // rules that are asked as a whole: they count, or their first test says nothing of the request
-	sifted []*head                 // rules that are asked about single values
-	byRule map[*secrule.Rule]*head // of those that are only sifted
-	heads  int
+	filter  *Filter
+	scope   Scope
+	err     error                  // why nothing can be shown
+	matched map[int]int            // by the rules that do
+	varied  func(name string) bool // variables that differ between requests all the same
+	tx      idle                   // variables as they are whenever a test here reads them
+	runs    []setter
+	sweeps  []sweep                 // values to look at
+	whole   []*head                 // rules that are asked as a whole: they count, or their first test says nothing of the request
+	sifted  []*head                 // rules that are asked about single values
+	byRule  map[*secrule.Rule]*head // of those that are only sifted
+	heads   int
 }
 
 // head is a rule that must not match.
@@ -80,7 +82,7 @@ func (f *Filter) reach(matched map[int]int, s Scope) ([]bool, error) {
 // newPlan derives what is to be shown.
 func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 	f := l.filter
-	p := &plan{filter: f, scope: l.scope, tx: idle{tx}, byRule: map[*secrule.Rule]*head{}}
+	p := &plan{filter: f, scope: l.scope, matched: matched, varied: l.isVaried, tx: idle{tx}, byRule: map[*secrule.Rule]*head{}}
 	reached, err := f.reach(matched, l.scope)
 	if err != nil {
 		p.err = err
@@ -137,6 +139,9 @@ func (p *plan) settled(key string, order int) bool {
 	key = strings.ToLower(key)
 	if len(key) == 1 && key[0] >= '0' && key[0] <= '9' {
 		return false // a captured group, which any match may write
+	}
+	if p.varied != nil && p.varied(key) {
+		return false
 	}
 	return !slices.ContainsFunc(p.runs, func(s setter) bool {
 		return s.order >= order && (s.key == key || s.open && strings.HasPrefix(key, s.key))

@@ -52,7 +52,7 @@ const (
 
 // Config is the section guards.waf.responses.
 type Config struct {
-	// Which answers are refused when something is found in them: off, detect, errors or block. Default errors: what a server says when it fails, and private keys; other finds are recorded in the event.
+	// Which answers are refused when something is found in them: off, detect, errors or block. Default errors: what a server says when it fails, and private keys in text; other finds are recorded in the event.
 	Mode Mode `yaml:"mode"`
 	// How much of an answer is held before its first byte leaves, and judged exactly. Default 512KiB. What comes after is looked at in pieces.
 	Exact unit.Size `yaml:"exact"`

@@ -11,6 +11,8 @@ import (
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types"
+
+	"github.com/gatehouse-sec/gatehouse/kit/leak"
 )
 
 // Next lets one transaction that denies at a paranoia level also run the rules of the next level, for detection: what they
@@ -85,7 +87,7 @@ func Argument(variable, key string) string {
 			key = number.ReplaceAllString(key, ".*$1")
 		}
 	}
-	if !plainName.MatchString(key) {
+	if !plainName.MatchString(key) || leak.Looks(key) {
 		return prefix + other
 	}
 	return prefix + key

@@ -115,6 +115,7 @@ func (r *reader) rule(v reflect.Value, parent int) *Rule {
 		ID: int(meta.FieldByName("ID_").Int()), Parent: int(meta.FieldByName("ParentID_").Int()), Phase: int(meta.FieldByName("Phase_").Int()),
 		Mark: meta.FieldByName("SecMark_").String(), File: meta.FieldByName("File_").String(), Line: int(meta.FieldByName("Line_").Int()),
 	}
+	rule.Message = written(v.FieldByName("Msg"))
 	tags := meta.FieldByName("Tags_")
 	for i := range tags.Len() {
 		rule.Tags = append(rule.Tags, tags.Index(i).String())

@@ -58,7 +58,7 @@ func TestTheCoreRuleSetIsKnown(t *testing.T) {
 // All that a rule says is read.
 func TestARuleIsRead(t *testing.T) {
 	rules := read(t, `
-SecRule ARGS|!ARGS:/^a/|&REQUEST_HEADERS:Host "!@rx a(b)" "id:7,phase:2,deny,capture,multiMatch,t:none,t:urlDecodeUni,t:lowercase,tag:'one',setvar:'tx.x=%{tx.1}',setvar:!tx.y=1,ctl:ruleRemoveTargetById=9;ARGS:p,skipAfter:END,chain"
+SecRule ARGS|!ARGS:/^a/|&REQUEST_HEADERS:Host "!@rx a(b)" "id:7,phase:2,deny,capture,multiMatch,t:none,t:urlDecodeUni,t:lowercase,tag:'one',msg:'found %{MATCHED_VAR}',setvar:'tx.x=%{tx.1}',setvar:!tx.y=1,ctl:ruleRemoveTargetById=9;ARGS:p,skipAfter:END,chain"
   SecRule TX:x "@streq b" "t:md5"
 SecAction "id:8,phase:1,pass,skip:2,initcol:ip=1"
 SecMarker END`)
@@ -66,7 +66,7 @@ SecMarker END`)
 		t.Fatal(len(rules))
 	}
 	r := rules[0]
-	if r.ID != 7 || r.Phase != 2 || !slices.Equal(r.Tags, []string{"one"}) || !r.SideEffects() {
+	if r.ID != 7 || r.Phase != 2 || !slices.Equal(r.Tags, []string{"one"}) || r.Message != "found %{MATCHED_VAR}" || !r.SideEffects() {
 		t.Errorf("%+v", r)
 	}
 	if a := r.Targets[0]; a.Variable != variables.Args || a.Count || len(a.Except) != 1 || a.Except[0].KeyPattern.String() != "^a" {

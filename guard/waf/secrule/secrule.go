@@ -22,6 +22,7 @@ type Rule struct {
 	File    string
 	Line    int
 	Tags    []string
+	Message string // as written, with macros
 	Targets []Target
 	Test    *Test // nil: the rule matches always, as SecAction does
 	Chain   Chain // transformations, applied in order
