@@ -17,7 +17,7 @@ import (
 // root of the source.
 func Document(root string) ([]byte, error) {
 	var dirs []string
-	for _, f := range []string{"audit", "backup", "fleet", "gate", "guard/*", "guard/identity/*", "key", "listen", "pipeline", "secret/*", "store", "upstream"} {
+	for _, f := range []string{"audit", "backup", "fleet", "gate", "guard/*", "guard/identity/*", "guard/waf/response", "guard/waf/seclang", "key", "listen", "pipeline", "secret/*", "store", "upstream"} {
 		found, err := filepath.Glob(filepath.Join(root, f))
 		if err != nil {
 			return nil, err
