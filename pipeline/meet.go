@@ -11,8 +11,8 @@ import (
 )
 
 // Meet brings a request to where the WAF would meet it: in canonical form, matched, its body ready to be read within the
-// API's limits. No other guard is asked, nothing is sent and no event is written: it is for trials of rules on recorded
-// requests. The verdict denies what never gets there. The guard is nil where the WAF is switched off.
+// API's limits, and found to be what the contract declares. No other guard is asked, nothing is sent and no event is written: it
+// is for trials of rules on recorded requests. The verdict denies what never gets there. The guard is nil where the WAF is switched off.
 func (g *Gateway) Meet(r *http.Request, client netip.Addr) (*gate.Exchange, *waf.Guard, gate.Verdict) {
 	now := g.tools.Now()
 	t := &trip{g: g, r: r, site: g.nobody, conn: &conn.Conn{Scheme: "https"}, x: &gate.Exchange{ID: g.tools.NewID(now), Began: now}}
@@ -28,6 +28,11 @@ func (g *Gateway) Meet(r *http.Request, client netip.Addr) (*gate.Exchange, *waf
 		return nil, nil, v
 	}
 	t.x.SetBody(t.loadBody)
+	if st := t.site.stage("contract"); st.check != nil && !st.rests(now) {
+		if v := st.check.Check(r.Context(), t.x); !v.Allowed() && !st.watches(now) {
+			return nil, nil, v
+		}
+	}
 	st := t.site.stage("waf")
 	guard, _ := st.check.(*waf.Guard)
 	if guard == nil || st.rests(now) {

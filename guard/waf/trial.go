@@ -138,6 +138,7 @@ func (g *Guard) try(x *gate.Exchange, v *view.View) (o seclang.Outcome, err erro
 	defer tx.Close()
 	tx.Variables().TX().Set("detection_paranoia_level", []string{strconv.Itoa(g.cfg.Paranoia)}) // without what is learned
 	g.except.For(x.Operation.Key, g.now()).Apply(tx)
+	g.leaveOut(tx, x, v)
 	meter, end := g.set.clock.start(x.ID, g.cfg.Budget)
 	defer end()
 	it, err := phases(tx, v)
