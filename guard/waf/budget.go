@@ -15,7 +15,7 @@ import (
 // stop it between two values. It is shared by all transactions of a rule set.
 type watch struct{ running sync.Map } // id of a transaction -> *meter
 
-// meter is what one transaction may use, and has. It belongs to one goroutine, which stays on one thread meanwhile.
+// meter is what one request may use, and has. It belongs to one goroutine, which stays on one thread meanwhile.
 type meter struct {
 	began, most time.Duration // of the thread's own time
 	since       int           // bytes seen since the time was last looked at
@@ -28,18 +28,18 @@ const (
 	eachValue = 64
 )
 
-// start begins to count for a transaction, or goes on. The end must be told, on the same goroutine.
-func (c *watch) start(id string, most time.Duration) (m *meter, end func()) {
-	if running, ok := c.running.Load(id); ok {
-		return running.(*meter), func() {}
-	}
+// start begins to count. The end must be told, on the same goroutine.
+func (m *meter) start(most time.Duration) {
 	runtime.LockOSThread() // the time is the thread's
-	m = &meter{began: threadTime(), most: most}
+	*m = meter{began: threadTime(), most: most}
+}
+
+func (m *meter) end() { runtime.UnlockOSThread() }
+
+// of lets the operators know which time a transaction has, until the end is told.
+func (c *watch) of(id string, m *meter) (end func()) {
 	c.running.Store(id, m)
-	return m, func() {
-		c.running.Delete(id)
-		runtime.UnlockOSThread()
-	}
+	return func() { c.running.Delete(id) }
 }
 
 // late counts a value, and tells that the time is up.

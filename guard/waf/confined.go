@@ -2,35 +2,60 @@ package waf
 
 import (
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/confine"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
+	"github.com/gatehouse-sec/gatehouse/kit/openapi"
 )
 
 // confined is what the contract says of the values of an operation.
 type confined struct {
-	*confine.Scope      // nil without a contract, or before the rules are understood
+	*confine.Scope      // nil without a contract, or before it is made
 	sinks          bool // it says of some value where that goes
 }
 
-// confined is made when it is first asked for.
+// known is how an operation's values become confined.
+type known struct {
+	once  sync.Once
+	sinks bool
+	scope atomic.Pointer[confine.Scope]
+}
+
+// confined gives what is known so far: the first request begins to work it out, and no request waits for it. But where the
+// contract says of a value where it goes, it is worked out first, so that nobody is denied by rules that do not apply.
 func (g *Guard) confined(op *gate.Operation) confined {
-	rules := g.derived().confine.Load()
-	if op.Contract == nil || rules == nil {
+	if op.Contract == nil {
 		return confined{}
 	}
-	if found, ok := g.scopes.Load(op.Key); ok {
-		return found.(confined)
+	found, ok := g.scopes.Load(op.Key)
+	if !ok {
+		found, _ = g.scopes.LoadOrStore(op.Key, new(known))
 	}
-	var c confined
-	if s, err := confine.New(op.Contract, rules); err == nil {
-		c = confined{s, slices.ContainsFunc(s.Fields(), func(f confine.Field) bool { return f.Sink != "" })}
+	k := found.(*known)
+	k.once.Do(func() {
+		k.sinks = slices.ContainsFunc(op.Contract.Places(), func(p openapi.Place) bool { return p.Sink != "" || p.Value.HasSink() })
+		if k.sinks {
+			k.make(op, g.derived())
+		} else {
+			go k.make(op, g.derived())
+		}
+	})
+	return confined{k.scope.Load(), k.sinks && k.scope.Load() != nil}
+}
+
+func (k *known) make(op *gate.Operation, d *derived) {
+	<-d.said
+	if d.confine == nil {
+		return
 	}
-	found, _ := g.scopes.LoadOrStore(op.Key, c)
-	return found.(confined)
+	if s, err := confine.New(op.Contract, d.confine); err == nil {
+		k.scope.Store(s)
+	}
 }
 
 // finder tells the prefilter what is known of the values of a request that was found to be what its contract declares.

@@ -26,7 +26,7 @@ type transaction interface {
 
 // ask lets the engine judge, without the rules that are shown not to match. The outcome is nothing when it can't be said
 // of another request too: the request was denied, or a rule in detection matched.
-func (g *Guard) ask(x *gate.Exchange, v *view.View, a seclang.Applied, remove []int) (verdict gate.Verdict, o prefilter.Outcome) {
+func (g *Guard) ask(x *gate.Exchange, v *view.View, m *meter, a seclang.Applied, remove []int) (verdict gate.Verdict, o prefilter.Outcome) {
 	tx := g.open(x, remove)
 	if tx == nil {
 		return gate.Deny(gate.Internal, ReasonEngine, "this version of the engine is not the one that is known"), o
@@ -34,7 +34,7 @@ func (g *Guard) ask(x *gate.Exchange, v *view.View, a seclang.Applied, remove []
 	defer tx.Close()
 	a.ApplyOff(tx)
 	g.leaveOut(tx, x, v)
-	verdict = g.judge(tx, x, v)
+	verdict = g.judge(tx, x, v, m)
 	switch {
 	case verdict.Allowed():
 		if g.learn(tx, x) { // each is to be counted, so each is asked
@@ -48,7 +48,7 @@ func (g *Guard) ask(x *gate.Exchange, v *view.View, a seclang.Applied, remove []
 	defer again.Close()
 	a.Apply(again)
 	g.leaveOut(again, x, v)
-	if enforced := g.judge(again, x, v); !enforced.Allowed() {
+	if enforced := g.judge(again, x, v, m); !enforced.Allowed() {
 		return enforced, o
 	}
 	return gate.Allow().Noting(gate.Would{Guard: "waf", Code: verdict.Code, Reason: verdict.Reason, Rule: verdict.Rule, Detail: verdict.Detail}), o
@@ -62,14 +62,13 @@ func (g *Guard) leaveOut(tx transaction, x *gate.Exchange, v *view.View) {
 }
 
 // judge runs the rules of both phases, within the time that they have.
-func (g *Guard) judge(tx transaction, x *gate.Exchange, v *view.View) gate.Verdict {
-	meter, end := g.set.clock.start(x.ID, g.cfg.Budget)
-	defer end()
+func (g *Guard) judge(tx transaction, x *gate.Exchange, v *view.View, m *meter) gate.Verdict {
+	defer g.set.clock.of(x.ID, m)()
 	it, err := phases(tx, v)
 	switch {
 	case err != nil:
 		return gate.Deny(gate.Internal, ReasonEngine, "%v", err)
-	case meter.over:
+	case m.over:
 		return g.overBudget()
 	case it != nil:
 		return g.denial(tx, it, x)

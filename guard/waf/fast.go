@@ -52,7 +52,7 @@ type settings struct {
 }
 
 // level gives the prefilter for an operation, made when it is first asked for. It is nil when nothing can be derived from
-// the rules, or not yet: then the engine judges all. Guards of the same rules and settings share one.
+// the rules: then the engine judges all. Guards of the same rules and settings share one.
 func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
 	filter := g.derived().filter.Load()
 	if filter == nil {
@@ -82,7 +82,7 @@ func (g *Guard) sinks(op *gate.Operation) confined {
 	return g.confined(op)
 }
 
-// derived is the prefilter of this guard's rules, which the first request begins to make.
+// derived is the prefilter of this guard's rules.
 func (g *Guard) derived() *derived {
 	if g.learning != nil {
 		return g.set.derive(min(g.cfg.Paranoia+1, 4))

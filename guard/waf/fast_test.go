@@ -61,7 +61,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	if _, shown = level.Judge(&r.view, r.work); shown {
 		return true, ""
 	}
-	_, o := g.ask(e, &r.view, nil, nil)
+	_, o := g.ask(e, &r.view, &meter{most: time.Hour}, nil, nil)
 	return false, fmt.Sprint(level.Learn(&r.view, r.work, o), " ", r.work.First())
 }
 

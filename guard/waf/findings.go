@@ -27,12 +27,26 @@ func (g *Guard) Findings(now time.Time) (open, risk []gate.Finding) {
 	return open, risk
 }
 
-// Notes are the lines of own files that speak of what Gatehouse does in another place; the engine is not given them.
+// Notes are the lines of own files that speak of what Gatehouse does in another place, which the engine is not given; and
+// why these files make each request be asked of the engine, if they do.
 func (g *Guard) Notes() (list []gate.Finding) {
+	if err := g.slow(); g.set != g.rules.core && err != nil {
+		list = append(list, gate.Finding{ID: "waf.slow", What: fmt.Sprintf("with these files no outcome can be known beforehand, so that the engine judges each request: %v", err), Fix: "write that rule in another way; guard/waf/README.md says how requests are judged"})
+	}
 	for _, m := range g.report.Notes {
 		list = append(list, said("waf.line_left_out", m, m.Write, ""))
 	}
 	return list
+}
+
+// slow tells why nothing is known beforehand of a plain operation.
+func (g *Guard) slow() error {
+	d := g.derived()
+	if <-d.done; d.why != nil {
+		return d.why
+	}
+	_, err := d.filter.Load().NewLevel(nil, g.neutral(&gate.Operation{}, nil))
+	return err
 }
 
 func day(e seclang.Exception) string { return e.Until.Format(time.DateOnly) }

@@ -80,9 +80,10 @@ type ruleSet struct {
 type derived struct {
 	once    sync.Once
 	filter  atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
-	confine atomic.Pointer[confine.Rules]    // the same
 	done    chan struct{}                    // closed when that is known
 	why     error                            // why there is no filter
+	confine *confine.Rules                   // for what contracts say; nil when the rules are not understood
+	said    chan struct{}                    // closed when that is known
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
@@ -121,7 +122,7 @@ func (s *ruleSet) has(rule int) bool { return s.compile() != nil || s.known[rule
 func newSet(text string, files fs.FS) *ruleSet {
 	s := &ruleSet{files: files, known: map[int]bool{}}
 	for i := range s.filters {
-		s.filters[i].done = make(chan struct{})
+		s.filters[i].done, s.filters[i].said = make(chan struct{}), make(chan struct{})
 	}
 	s.compile = sync.OnceValue(func() error {
 		engine, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(files).WithDirectives(text))
@@ -183,23 +184,24 @@ func (s *ruleSet) message(rule int) string {
 // unmade is a macro.
 var unmade = regexp.MustCompile(`%\{[^}]*\}`)
 
-// derive begins to make the prefilter of a paranoia level; until it is there the engine judges all.
+// derive begins to make the prefilter of a paranoia level. Requests wait for it, as they do for the rules: the engine alone
+// would take longer for some than they may take.
 func (s *ruleSet) derive(paranoia int) *derived {
 	d := &s.filters[paranoia-1]
 	d.once.Do(func() {
 		go func() {
-			defer close(d.done)
-			if d.why = s.compile(); d.why != nil {
+			defer close(d.said)
+			if d.why = s.compile(); d.why == nil {
+				var f *prefilter.Filter
+				f, d.why = prefilter.New(s.rules, s.files, paranoia)
+				d.filter.Store(f)
+			}
+			close(d.done)
+			if d.why != nil {
 				return
 			}
-			f, err := prefilter.New(s.rules, s.files, paranoia)
-			if err != nil {
-				d.why = err
-				return
-			}
-			d.filter.Store(f)
 			if rules, err := confine.NewRules(s.rules, s.files); err == nil {
-				d.confine.Store(rules)
+				d.confine = rules
 			}
 		}()
 	})
@@ -217,7 +219,7 @@ type room struct {
 	form   []canon.Pair
 	work   *prefilter.Work
 	find   prefilter.Find // what the contract says of the values
-	meter  *meter         // of a large request
+	meter  meter
 }
 
 func (r *Rules) room() *room {
@@ -239,7 +241,7 @@ func (n *room) ready(l *prefilter.Level) {
 func (r *Rules) giveBack(n *room) {
 	n.view.Reset()
 	n.forgetNested()
-	n.find, n.meter = nil, nil
+	n.find = nil
 	if n.work != nil {
 		n.work.Forget()
 	}

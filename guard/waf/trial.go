@@ -139,10 +139,12 @@ func (g *Guard) try(x *gate.Exchange, v *view.View) (o seclang.Outcome, err erro
 	tx.Variables().TX().Set("detection_paranoia_level", []string{strconv.Itoa(g.cfg.Paranoia)}) // without what is learned
 	g.except.For(x.Operation.Key, g.now()).Apply(tx)
 	g.leaveOut(tx, x, v)
-	meter, end := g.set.clock.start(x.ID, g.cfg.Budget)
-	defer end()
+	var m meter
+	m.start(g.cfg.Budget)
+	defer m.end()
+	defer g.set.clock.of(x.ID, &m)()
 	it, err := phases(tx, v)
-	if meter.over {
+	if m.over {
 		return seclang.Outcome{Denied: true, Status: gate.TooLarge.Status()}, nil
 	}
 	return seclang.Judged(tx, it), err

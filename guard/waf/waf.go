@@ -80,7 +80,7 @@ type Guard struct {
 	except   *seclang.Exceptions
 	now      func() time.Time
 	levels   sync.Map // of operations that have exceptions -> *prefilter.Level
-	scopes   sync.Map // key of an operation -> *confine.Scope
+	scopes   sync.Map // key of an operation -> *known
 	learning *seclang.Learning
 	report   seclang.Report // of the operator's own files
 }
@@ -117,6 +117,9 @@ func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 	m.Under("responses", err)
 	if cfg.Learn {
 		g.learning = t.Rules.learn(api.Name)
+	}
+	if m == nil {
+		g.derived()
 	}
 	return g, m.Err()
 }
@@ -171,13 +174,12 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	if r.view.TooMany() {
 		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
+	<-g.derived().done
 	applied := g.except.For(x.Operation.Key, g.now())
-	if len(tree.Raw)+len(x.Request.Path) > large { // what is small is quickly looked at, and the engine has a clock anyway
-		meter, end := g.set.clock.start(x.ID, g.cfg.Budget)
-		defer end()
-		r.meter = meter
-	}
 	r.find = g.finder(x)
+	g.level(x.Operation, applied) // what is made for the first request is not on its account
+	r.meter.start(g.cfg.Budget)
+	defer r.meter.end()
 	verdict, fast := g.decide(x, &r.view, r, applied)
 	if fast {
 		g.rules.fast.Add(1)
@@ -193,29 +195,24 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	return g.nested(x, r, applied, verdict)
 }
 
-// large is from how many bytes on a request's time is measured from the beginning.
-const large = 16 << 10
-
 // decide judges what the rules can read, and tells whether that was possible without the engine.
 func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.Applied) (verdict gate.Verdict, fast bool) {
 	level := g.level(x.Operation, applied)
 	if level == nil {
-		verdict, _ := g.ask(x, v, applied, nil)
+		verdict, _ := g.ask(x, v, &r.meter, applied, nil)
 		return verdict, false
 	}
 	r.ready(level)
 	r.work.Know(r.find)
-	if r.meter != nil {
-		r.work.Watch(r.meter.late)
-	}
+	r.work.Watch(r.meter.late)
 	if _, shown := level.Judge(v, r.work); shown {
 		return gate.Allow(), true
 	}
 	rest := level.Narrow(v, r.work)
-	if r.meter != nil && r.meter.over {
+	if r.meter.over {
 		return g.overBudget(), false
 	}
-	verdict, outcome := g.ask(x, v, applied, rest.Remove)
+	verdict, outcome := g.ask(x, v, &r.meter, applied, rest.Remove)
 	if verdict.Allowed() && outcome.Matched != nil {
 		_ = level.Learn(v, r.work, outcome) // what can't be learned is asked each time
 	}

@@ -57,6 +57,19 @@ type Kinds uint8
 // Has tells that the set holds a kind. The empty set holds all.
 func (k Kinds) Has(kind body.NodeKind) bool { return k == 0 || k&(1<<kind) != 0 }
 
+// HasSink tells that the contract says, of a value or of one inside it, where it goes.
+func (o *Outline) HasSink() bool { return o.hasSink(map[*Outline]bool{}) }
+
+func (o *Outline) hasSink(seen map[*Outline]bool) bool {
+	if o == nil || seen[o] {
+		return false
+	}
+	seen[o] = true
+	has := func(x *Outline) bool { return x.hasSink(seen) }
+	return o.Sink != "" || slices.ContainsFunc(o.All, has) || slices.ContainsFunc(o.Any, has) || slices.ContainsFunc(o.List.First, has) || has(o.List.Items) ||
+		slices.ContainsFunc(slices.Collect(maps.Values(o.Object.Members)), has) || slices.ContainsFunc(o.Object.ByPattern, has) || has(o.Object.Others) || has(o.Object.Unevaluated)
+}
+
 // Sinks are the words of x-gatehouse-sink.
 func Sinks() []string { return []string{"html", "none", "path", "shell", "sql", "url"} }
 

@@ -107,6 +107,12 @@ func contents() []attack {
 			Effect: func(o outcome) bool { return shows(o, "PROVIDER_KEY") }},
 		{Hole: "LOG-03", Name: "the inner network by a callback", Service: "logistics", Guard: "waf", Expect: []int{403},
 			Write: callback("127.0.0.1"), Effect: reachedInside},
+		{Hole: "ALL-15", Name: "SQL in an error", Service: "catalogue", Guard: "waf", Expect: []int{502},
+			Write: one("mallory", "POST", "/catalogue/products/999/reviews", `{"stars":3,"text":"No such product."}`),
+			Effect: func(o outcome) bool {
+				a := o.last()
+				return a.Status >= 500 && containsAll(a.Body, "INSERT INTO", "goroutine")
+			}},
 		{Hole: "ALL-13", Name: "answer readable by a foreign page", Service: "catalogue", Guard: "cors", Expect: []int{200, 403}, Effect: foreign,
 			Write: one("", "GET", "/catalogue/products/1", "", "Origin: https://evil.example")},
 		{Hole: "ALL-14", Name: "product and version in the answer", Service: "catalogue", Guard: "headers", Expect: []int{200},
