@@ -11,7 +11,7 @@ import (
 // Own files that leave nothing to be known beforehand are taken, every request is judged by the engine, and check says so.
 func TestFilesThatTakeTheEngineAreTold(t *testing.T) {
 	for text, slow := range map[string]bool{
-		`SecRule ARGS "@rx secretword" "id:1,phase:2,deny,status:403,msg:'found'"`:                                                                                false,
+		`SecRule ARGS "@rx secretword" "id:1,phase:2,deny,status:403,msg:'found'"`:                                                                                   false,
 		`SecRule REQUEST_METHOD "@rx ." "id:1,phase:1,pass,nolog,ctl:ruleRemoveById=942100"` + "\n" + `SecRule ARGS "@rx secretword" "id:2,phase:2,deny,status:403"`: true,
 	} {
 		own := tools
