@@ -78,7 +78,7 @@ func (a *asker) certificates(ctx context.Context) ([]ca.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := checkBundle(n, b)
+	found, err := checkBundle(n, b, false)
 	return found.certificates, err
 }
 

@@ -29,7 +29,7 @@ import (
 
 func checkCommand(std stdio) *cobra.Command {
 	var s service
-	var asJSON, strict bool
+	var asJSON, strict, fields bool
 	c := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "List every mistake in a document, and what its APIs are protected by",
@@ -39,23 +39,24 @@ instead; then print the protection table: every operation, what protects it, wha
 Exit codes: 0 good; 1 a mistake; 2 something is open that must be said (an operation that OpenAPI would make public by
 silence), and with --strict anything open.`,
 		Example: `  gatehouse check --config gatehouse.yaml
-  gatehouse check --strict --json | jq '.table.open[].what'`,
+  gatehouse check --strict --json | jq '.table.open[].what'
+  gatehouse check --fields   # which values the rules of the WAF look at, and why`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			found, err := check(c.Context(), s)
+			found, err := check(c.Context(), s, fields)
 			var list mistake.List
 			if err != nil && !errors.As(err, &list) {
 				return err
 			}
 			switch {
 			case asJSON:
-				err = checkJSON(std.out, list, found.table)
+				err = checkJSON(std.out, list, found)
 			case list != nil:
 				if err = config.Print(std.err, list, terminal(std.err)); err == nil {
 					_, err = fmt.Fprintf(std.err, "\n%s in %s\n", count(len(list), "mistake"), s.place)
 				}
 			default:
-				err = printTable(std.out, found.table, found.connections, terminal(std.out))
+				err = errors.Join(printTable(std.out, found.table, found.connections, terminal(std.out)), printFields(std.out, found.inspected))
 			}
 			switch {
 			case list != nil:
@@ -75,6 +76,7 @@ silence), and with --strict anything open.`,
 	f := c.Flags()
 	s.flags(f)
 	f.BoolVar(&asJSON, "json", false, "print JSON")
+	f.BoolVar(&fields, "fields", false, "tell of each value in the contracts by which rules of the WAF it is inspected, and why; takes some seconds")
 	f.BoolVar(&strict, "strict", false, "exit 2 for every open item of the table")
 	return c
 }
@@ -85,6 +87,7 @@ type checked struct {
 	connections  listen.Limits
 	remembering  remembering
 	certificates []ca.Certificate
+	inspected    []pipeline.Inspected // when it was asked for
 }
 
 // settled are the certificates without those of which only time and a gateway that serves decide: ACME obtains them, and the
@@ -115,7 +118,7 @@ func (r remembering) keyFindings(at places) []gate.Finding {
 }
 
 // check builds everything that serve would build, but binds no socket, opens no store, asks no issuer and writes no event.
-func check(ctx context.Context, s service) (checked, error) {
+func check(ctx context.Context, s service, fields bool) (checked, error) {
 	at, err := findPlaces()
 	if err != nil {
 		return checked{}, err
@@ -128,7 +131,7 @@ func check(ctx context.Context, s service) (checked, error) {
 	if err != nil {
 		return checked{}, fmt.Errorf("read the document: %w", err)
 	}
-	found, err := checkBundle(n, b)
+	found, err := checkBundle(n, b, fields)
 	if err == nil {
 		found.table.Open = append(found.table.Open, findingsOf(found.settled())...)
 		found.table.Open = append(found.table.Open, found.remembering.keyFindings(at)...)
@@ -140,11 +143,11 @@ func check(ctx context.Context, s service) (checked, error) {
 func checkDocument(state, file string, data []byte, rules *waf.Rules) (checked, error) {
 	n := newNode(state, slog.New(slog.DiscardHandler), rules)
 	defer n.close()
-	return checkBundle(n, source.Given(file, data))
+	return checkBundle(n, source.Given(file, data), false)
 }
 
 // checkBundle is check for a document that was read, with a node that serves nothing.
-func checkBundle(n *node, b *source.Bundle) (found checked, err error) {
+func checkBundle(n *node, b *source.Bundle, fields bool) (found checked, err error) {
 	if n.kept.dev, err = dev.Open(n.state, random()); err != nil {
 		return found, err
 	}
@@ -166,6 +169,9 @@ func checkBundle(n *node, b *source.Bundle) (found checked, err error) {
 	found = checked{table: table, connections: l.listen.Limits.InForce()}
 	if found.remembering, err = rememberingOf(l.document, n.now()); err != nil {
 		return found, err
+	}
+	if fields {
+		found.inspected = l.gateway.Inspected()
 	}
 	found.certificates = append(n.inventory(server, n.now()), n.named(l.document, found.remembering)...)
 	return found, nil
@@ -194,18 +200,20 @@ func inOrder(list mistake.List) mistake.List {
 	return out
 }
 
-// checkJSON writes {"mistakes": [...], "table": {...}}; without a table when there is a mistake.
-func checkJSON(w io.Writer, list mistake.List, table pipeline.Table) error {
+// checkJSON writes {"mistakes": [...], "table": {...}}, and "inspected" when it was asked for; without either when there is a
+// mistake.
+func checkJSON(w io.Writer, list mistake.List, found checked) error {
 	mistakes, err := config.JSON(list)
 	if err != nil {
 		return err
 	}
 	said := struct {
-		Mistakes json.RawMessage `json:"mistakes"`
-		Table    *pipeline.Table `json:"table,omitempty"`
+		Mistakes  json.RawMessage      `json:"mistakes"`
+		Table     *pipeline.Table      `json:"table,omitempty"`
+		Inspected []pipeline.Inspected `json:"inspected,omitempty"`
 	}{Mistakes: mistakes}
 	if len(list) == 0 {
-		said.Table = &table
+		said.Table, said.Inspected = &found.table, found.inspected
 	}
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")

@@ -247,3 +247,37 @@ func fold(text string, width int) []string {
 	}
 	return append(lines, string(r))
 }
+
+// printFields tells of each operation's values how the rules of the WAF look at them.
+func printFields(w io.Writer, list []pipeline.Inspected) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	b.WriteString("\nValues, and the rules of the WAF that look at them. What a contract leaves open is inspected by all.\n")
+	for _, op := range list {
+		fmt.Fprintf(&b, "\n%s %s  (%s, %s)\n", op.Method, tame(op.Path), tame(op.API), tame(op.Operation))
+		if op.All != "" {
+			fmt.Fprintf(&b, "  inspected by all rules: %s\n", op.All)
+			continue
+		}
+		if len(op.Fields) == 0 {
+			b.WriteString("  no values\n")
+			continue
+		}
+		rows := [][]string{}
+		for _, f := range op.Fields {
+			why := f.Why
+			if f.Sink != "" {
+				why += "; goes to " + f.Sink
+			}
+			rows = append(rows, []string{tame(f.In + " " + f.Name), f.Inspection, tame(why)})
+		}
+		widths := columns(rows)
+		for _, row := range rows {
+			paint{}.row(&b, "", append([]string{"  " + row[0]}, row[1:]...), append([]int{widths[0] + 2}, widths[1:]...))
+		}
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
