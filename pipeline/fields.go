@@ -33,3 +33,12 @@ func (g *Gateway) Inspected() (list []Inspected) {
 	}
 	return list
 }
+
+// Warm begins what the first requests would wait for. It is for a gateway that is to serve, and not only to be looked at.
+func (g *Gateway) Warm() {
+	for _, s := range g.inOrder {
+		if guard, ok := s.stage("waf").check.(*waf.Guard); ok {
+			guard.Warm()
+		}
+	}
+}

@@ -18,7 +18,6 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
 
 const canaryStory = `Two hundred secrets, each in another place.
@@ -148,7 +147,7 @@ func leaks() map[string]place {
 // body or explanation, neither whole nor in its greater part, plain or in base 64.
 func TestNoSecretLeaves(t *testing.T) {
 	archive := txtar.Parse([]byte(strings.ReplaceAll(canaryStory, "http://upstream", leaky(t))))
-	s := newStory(t, archive, waf.Load())
+	s := newStory(t, archive, crs())
 	var secrets []string
 	sinks := map[string]string{}
 	for range 5 {

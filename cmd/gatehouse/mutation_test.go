@@ -38,7 +38,7 @@ type bench struct {
 	rules *waf.Rules
 }
 
-func newBench(t testing.TB) *bench { return &bench{filepath.Join(t.TempDir(), "state"), waf.Load()} }
+func newBench(t testing.TB) *bench { return &bench{filepath.Join(t.TempDir(), "state"), crs()} }
 
 func (b *bench) check(file string, data []byte) error {
 	_, err := checkDocument(b.state, file, data, b.rules)

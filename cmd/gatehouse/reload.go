@@ -199,6 +199,7 @@ func (n *node) exchangeSinks(cfg audit.Config, sinks *audit.Sinks, change audit.
 
 // inForce makes a document the one that decides.
 func (n *node) inForce(l *loaded) {
+	l.gateway.Warm()
 	n.gateway.Store(l.gateway)
 	n.papers.Store(l.papers)
 	n.kept.pools.commit()

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
-	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
 
 // exceptions is one document; the comments are where an operator would write what explain prints.
@@ -61,7 +60,7 @@ var (
 // TestThePrintedExceptionAdmits: what explain prints, written at the place that it prints, admits the request that was denied,
 // and not the ones beside it.
 func TestThePrintedExceptionAdmits(t *testing.T) {
-	rules := waf.Load()
+	rules := crs()
 	for name, c := range map[string]struct{ guard, request, beside string }{
 		"undeclared parameter": {"contract", "127.0.0.1 ann GET /things?page=2", "127.0.0.1 ann GET /things?debug=2"},
 		"role":                 {"access", "127.0.0.1 bob GET /things", "127.0.0.1 - GET /things"},

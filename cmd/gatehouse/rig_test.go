@@ -18,7 +18,6 @@ import (
 	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
-	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
 
 // rig is the real program on real sockets, for tests whose clients are real programs too.
@@ -47,7 +46,7 @@ func newRig(t *testing.T, apis string, files map[string]string) *rig {
 	}
 	document := "listen: {at: [\"http://127.0.0.1:0\", \"https://127.0.0.1:0\"], admin: \"http://127.0.0.1:0\"}\n" +
 		"guards: {identity: {development: {accept_risk: a test}}, waf: {off: {accept_risk: a test of streams}}}\napis:\n" + apis
-	r := &rig{t: t, node: newNode(filepath.Join(dir, "state"), slog.New(slog.DiscardHandler), waf.Load()), done: make(chan error, 1)}
+	r := &rig{t: t, node: newNode(filepath.Join(dir, "state"), slog.New(slog.DiscardHandler), crs()), done: make(chan error, 1)}
 	var err error
 	if r.issuer, err = dev.Open(r.node.state, random()); err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ import (
 //
 // {{9*x}} stands for nine x, $DIR for the story's folder, NOW+60 and NOW-60 for a time, DAY+90 for a date.
 func TestStories(t *testing.T) {
-	rules := waf.Load() // compiled once for all stories, as for all APIs
+	rules := crs() // compiled once for all stories, as for all APIs
 	for _, file := range stories(t) {
 		name, _ := filepath.Rel("../..", file)
 		t.Run(strings.TrimSuffix(name, ".txtar"), func(t *testing.T) {

@@ -82,6 +82,9 @@ func (g *Guard) sinks(op *gate.Operation) confined {
 	return g.confined(op)
 }
 
+// Warm begins to derive what the first request would wait for.
+func (g *Guard) Warm() { g.derived() }
+
 // derived is the prefilter of this guard's rules.
 func (g *Guard) derived() *derived {
 	if g.learning != nil {

@@ -95,7 +95,10 @@ func Load() *Rules {
 
 func newRules(c core) *Rules {
 	r := &Rules{core: newSet(c.ahead+c.rules, c.files), text: c, carrier: carrier(), own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
-	r.answers = response.NewRules(func() (coraza.WAF, error) { return r.core.engine, r.core.compile() }, c.files, threadTime)
+	r.answers = response.NewRules(func() (coraza.WAF, error) {
+		err := r.core.compile() // before the engine is looked at
+		return r.core.engine, err
+	}, c.files, threadTime)
 	return r
 }
 

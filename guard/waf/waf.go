@@ -118,9 +118,6 @@ func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 	if cfg.Learn {
 		g.learning = t.Rules.learn(api.Name)
 	}
-	if m == nil {
-		g.derived()
-	}
 	return g, m.Err()
 }
 
