@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/tools/txtar"
-
 )
 
 const canaryStory = `Two hundred secrets, each in another place.
