@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
@@ -54,8 +55,10 @@ func (s sample) exchange() *gate.Exchange {
 	return x
 }
 
+// guard is one with time enough under the race detector too, where nothing else is said.
 func guard(t testing.TB, cfg Config) *Guard {
 	t.Helper()
+	cfg.Budget = cmp.Or(cfg.Budget, time.Minute)
 	g, err := New(cfg, &gate.API{Name: "shop", Operations: []*gate.Operation{{Key: "op"}}}, tools)
 	if err != nil {
 		t.Fatal(err)
