@@ -69,6 +69,8 @@ func TestHarmlessCodingsAreFast(t *testing.T) {
 	x := s.exchange()
 	tree, _ := x.Body(t.Context())
 	r := g.rules.room()
+	r.meter.start(time.Hour)
+	defer r.meter.end()
 	r.view.Fill(x, tree)
 	if v := g.nested(x, r, nil, gate.Allow()); !v.Allowed() || len(r.pairs) < 4 {
 		t.Fatal(v, r.pairs)
@@ -91,6 +93,8 @@ func TestTheCarrierScoresNothing(t *testing.T) {
 			t.Errorf("at paranoia %d: %+v", paranoia, v)
 		}
 		r := g.rules.room()
+		r.meter.start(time.Hour)
+		defer r.meter.end()
 		x := sample{method: "GET", path: "/x", query: []canon.Pair{{Name: "q", Value: `["tea"]`}}}.exchange()
 		r.view.Fill(x, nil)
 		if v := g.nested(x, r, nil, gate.Allow()); !v.Allowed() || len(r.pairs) != 1 {

@@ -56,6 +56,8 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	e := x()
 	tree, _ := e.Body(t.Context())
 	r, level := g.rules.room(), g.level(e.Operation, nil)
+	r.meter.start(time.Hour)
+	defer r.meter.end()
 	r.ready(level)
 	r.view.Fill(e, tree)
 	if _, shown = level.Judge(&r.view, r.work); shown {
