@@ -317,6 +317,8 @@ func TestNothingPlain(t *testing.T) {
 				t.Error(record.Key)
 			}
 		}
+		bell.mu.Lock()
+		defer bell.mu.Unlock()
 		for _, m := range bell.messages {
 			if strings.Contains(string(m), "canary") {
 				t.Errorf("%s", m)

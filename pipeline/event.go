@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"crypto/tls"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
@@ -40,7 +42,7 @@ func (t *trip) unwritten(err error) {
 func (t *trip) event(kind string, v gate.Verdict) gate.Event {
 	now := t.g.tools.Now()
 	e := gate.Event{ID: t.x.ID, Time: t.x.Began.UTC(), Kind: kind, From: t.from(), Request: t.asked()}
-	e.Decision = gate.Decision{Verdict: "allow", Policy: t.g.version, DryRun: t.would}
+	e.Decision = gate.Decision{Verdict: "allow", Policy: t.g.version, DryRun: slices.Clone(t.would)}
 	if !v.Allowed() {
 		e.Decision.Verdict, e.Decision.Guard = "deny", t.by
 		e.Decision.Code, e.Decision.Reason, e.Decision.Rule = v.Code, v.Reason, v.Rule
@@ -50,7 +52,7 @@ func (t *trip) event(kind string, v gate.Verdict) gate.Event {
 	report := t.timing.upstream
 	e.Result = gate.Result{
 		Status: t.outcome.Status, Server: report.Server, Attempts: report.Attempts, Upstream: report.FirstByte.Microseconds(),
-		Micros: now.Sub(t.x.Began).Microseconds(), Guards: t.timing.guards,
+		Micros: now.Sub(t.x.Began).Microseconds(), Guards: maps.Clone(t.timing.guards), // an answer is looked into while its event is written
 	}
 	return e
 }

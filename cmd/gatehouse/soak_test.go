@@ -71,6 +71,12 @@ apis:
 `, name, 4+version%7, waf, server.url(), name, server.url())
 }
 
+// judged is how many requests the WAF has judged.
+func judged(r *house) uint64 {
+	fast, slow := r.node.kept.rules.Requests()
+	return fast + slow
+}
+
 func (c campaign) run(t *testing.T) {
 	t.Parallel()
 	var torn atomic.Int64
@@ -94,6 +100,9 @@ func (c campaign) run(t *testing.T) {
 	streams := []*listener{load.listen(ctx, 0, "/events"), load.listen(ctx, 1, "/events"), load.listen(ctx, 0, "/other/events"), load.listen(ctx, 1, "/other/events")}
 	loading := make(chan struct{})
 	go func() { load.run(ctx, c.rate); close(loading) }()
+	for c.waf && judged(r) == 0 { // the first requests wait for the rules, and then come all at once
+		time.Sleep(10 * time.Millisecond)
+	}
 	var early, dialled uint64
 	working := 0
 	other := func() uint64 { return uint64(r.servers()["other "+server.url()+"/other"].Dials) }

@@ -89,7 +89,8 @@ type derived struct {
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
 func Load() *Rules {
 	r := newRules(builtIn())
-	go func() { _ = r.core.compile() }() // Ready and Check tell the error
+	compile := r.core.compile
+	go func() { _ = compile() }() // Ready and Check tell the error
 	return r
 }
 

@@ -107,7 +107,9 @@ type Patches struct {
 	loader  *patch.Loader
 	list    atomic.Pointer[patch.List]
 	contact atomic.Int64 // when the store was heard of last, in nanoseconds; 0: never
-	mark    string       // of Since; only Load uses it
+
+	loading sync.Mutex // of Load, which one does at a time
+	mark    string     // of Since
 
 	mu     sync.Mutex // guards known and unread
 	known  map[string]known
@@ -223,6 +225,8 @@ func read(value []byte) (Entry, error) {
 
 // Load reads every patch from the store.
 func (p *Patches) Load(ctx context.Context) error {
+	p.loading.Lock() // it is followed, and an operator may ask
+	defer p.loading.Unlock()
 	for {
 		asked := p.options.Now()
 		changed, next, err := p.in.Since(ctx, prefix, p.mark)
