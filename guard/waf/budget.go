@@ -13,7 +13,7 @@ import (
 
 // watch is a clock for those who use up processor time without end: the engine can't be told to stop, but its operators can
 // stop it between two values. It is shared by all transactions of a rule set.
-type watch struct{ running sync.Map } // id of a transaction -> *meter
+type watch struct{ running sync.Map } // transaction -> *meter
 
 // meter is what one request may use, and has. It belongs to one goroutine, which stays on one thread meanwhile.
 type meter struct {
@@ -37,9 +37,22 @@ func (m *meter) start(most time.Duration) {
 func (m *meter) end() { runtime.UnlockOSThread() }
 
 // of lets the operators know which time a transaction has, until the end is told.
-func (c *watch) of(id string, m *meter) (end func()) {
-	c.running.Store(id, m)
-	return func() { c.running.Delete(id) }
+func (c *watch) of(tx transaction, m *meter) (end func()) {
+	c.running.Store(tx, m)
+	return func() { c.running.Delete(tx) }
+}
+
+// meter is that of a transaction; nil for what is asked outside of one.
+func (c *watch) meter(state plugintypes.TransactionState) *meter {
+	tx, ok := state.(transaction)
+	if !ok {
+		return nil
+	}
+	m, ok := c.running.Load(tx)
+	if !ok {
+		return nil
+	}
+	return m.(*meter)
 }
 
 // late counts a value, and tells that the time is up.
@@ -68,7 +81,7 @@ type watched struct {
 
 // Evaluate answers like the operator. Once the time is up nothing matches any more: the transaction is denied anyway.
 func (w watched) Evaluate(tx plugintypes.TransactionState, value string) bool {
-	if m, ok := w.clock.running.Load(tx.ID()); ok && m.(*meter).late(value) {
+	if m := w.clock.meter(tx); m != nil && m.late(value) {
 		tx.Interrupt(&types.Interruption{Status: 413, Action: "deny"})
 		return w.negated
 	}

@@ -63,7 +63,7 @@ func (g *Guard) leaveOut(tx transaction, x *gate.Exchange, v *view.View) {
 
 // judge runs the rules of both phases, within the time that they have.
 func (g *Guard) judge(tx transaction, x *gate.Exchange, v *view.View, m *meter) gate.Verdict {
-	defer g.set.clock.of(x.ID, m)()
+	defer g.set.clock.of(tx, m)()
 	it, err := phases(tx, v)
 	switch {
 	case err != nil:

@@ -142,7 +142,7 @@ func (g *Guard) try(x *gate.Exchange, v *view.View) (o seclang.Outcome, err erro
 	var m meter
 	m.start(g.cfg.Budget)
 	defer m.end()
-	defer g.set.clock.of(x.ID, &m)()
+	defer g.set.clock.of(tx, &m)()
 	it, err := phases(tx, v)
 	if m.over {
 		return seclang.Outcome{Denied: true, Status: gate.TooLarge.Status()}, nil
