@@ -14,6 +14,7 @@ guards:
     issuers:
       - {issuer: "https://idp.test", audience: shop, keys: DIR/keys.json}
       - {issuer: "https://other.test", audience: shop, keys: DIR/other.json}
+  waf: {budget: 10s} # what a busy machine needs is not what is tried
 apis:
   - name: shop
     hosts: [api.test]
