@@ -37,6 +37,9 @@ func TestRuleSet(t *testing.T) {
 		if a.Guard == "limits" || a.Guard == "wire" || a.Guard == "canon" {
 			continue // the rules never see these
 		}
+		if a.Hole == "ALL-15" {
+			continue // the request is harmless: it is the answer that is stopped
+		}
 		messages, err := a.Write(builder())
 		if err != nil {
 			t.Fatal(err)
