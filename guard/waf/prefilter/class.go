@@ -11,13 +11,16 @@ type class struct{ plan *plan }
 // hash is that of what the requests of a class have in common: what a client makes up is not kept.
 type hash = [sha256.Size]byte
 
-// classes remembers classes within bounds. What is new must be asked for again before it may displace what has been, so
-// that nobody can wash out the classes of others by inventing more.
+// maxClasses bounds how many are remembered.
+const maxClasses = 8192
+
+// classes remembers classes within bounds, in two generations: when the young one is full, it becomes the old one, and what
+// stood there and was not used since is forgotten. So whoever invents classes washes out nobody's that is used at least once
+// in the time in which maxClasses/2 others are.
 type classes struct {
-	mu    sync.RWMutex
-	old   map[hash]*class // asked for at least once
-	young map[hash]*class
-	once  [1 << 12]byte // marks of those that were seen once, in the place of any other
+	mu         sync.RWMutex
+	young, old map[hash]*class
+	once       [1 << 12]byte // marks of those that were seen once, in the place of any other
 }
 
 // again tells that a class was seen before, and remembers it. What comes only once is not worth being learned, and whoever
@@ -31,41 +34,24 @@ func (c *classes) again(key hash) bool {
 	return seen
 }
 
-const (
-	maxOld   = 4096
-	maxYoung = 512
-)
-
+// get gives a class that is known, or nil.
 func (c *classes) get(key hash) *class {
 	c.mu.RLock()
-	found, young := c.old[key], c.young[key]
+	young, old := c.young[key], c.old[key]
 	c.mu.RUnlock()
-	if found != nil || young == nil {
-		return found
+	if young != nil || old == nil {
+		return young
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.young, key)
-	put(&c.old, key, young, maxOld)
-	return young
+	c.put(key, old)
+	return old
 }
 
+// put remembers a class, or that it was used.
 func (c *classes) put(key hash, found *class) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	put(&c.young, key, found, maxYoung)
-}
-
-// put adds to a map, in place of any other when it is full.
-func put(m *map[hash]*class, key hash, found *class, most int) {
-	if *m == nil {
-		*m = map[hash]*class{}
+	if c.young == nil || len(c.young) == maxClasses/2 {
+		c.young, c.old = map[hash]*class{}, c.young
 	}
-	for k := range *m {
-		if len(*m) < most {
-			break
-		}
-		delete(*m, k)
-	}
-	(*m)[key] = found
+	c.young[key] = found
 }
