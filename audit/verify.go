@@ -118,9 +118,12 @@ func (c *files) close() {
 	}
 }
 
-// openChains opens all files of a directory at once. A rotation that falls between is waited for.
+// opening is how long files are opened again because a rotation fell between.
+const opening = 10 * time.Second
+
+// openChains opens all files of a directory at once. A rotation that falls between has it begin anew.
 func openChains(directory string) ([]*files, error) {
-	for range 20 {
+	for end := time.Now().Add(opening); time.Now().Before(end); {
 		chains, names, err := openOnce(directory)
 		if err == nil {
 			var again []string
