@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"pipeline":  {"gate", "config", "kit", "guard", "upstream"},
 	"cmd":       {"*"},
 	"examples":  {"examples"},
-	"bench":     {"bench"},
+	"bench":     {"bench", "kit/loopback"},
 }
 
 // source is one parsed Go file that is not a test.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 const desyncDocument = `
@@ -252,14 +253,8 @@ func goBackend(t *testing.T) (string, seenBy) {
 }
 
 func nginxBackend(t *testing.T) (string, seenBy) {
-	address, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inner, err := freeAddress() // the outer server passes on what it has read to its end
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := loopback.Address()
+	inner := loopback.Address() // the outer server passes on what it has read to its end
 	dir := startNginx(t, `log_format seen '$http_gatehouse_event'; access_log off;
 		server { listen `+address+`; location / { proxy_pass http://`+inner+`; } }
 		server { listen `+inner+`; access_log DIR/seen.log seen; location / { return 200 "{}"; } }`, address)
@@ -273,10 +268,7 @@ func nginxBackend(t *testing.T) (string, seenBy) {
 }
 
 func haproxyBackend(t *testing.T) (string, seenBy) {
-	address, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := loopback.Address()
 	inner, seen := goBackend(t) // haproxy passes on what it has understood
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
 	text := `

@@ -32,6 +32,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/audit"
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // patience is how long anything on loopback may take on a busy machine.
@@ -77,7 +78,7 @@ func startGateway(dir, document string, files map[string]string) (*gateway, erro
 
 // prepareGateway writes document and files, with UPSTREAM, ANSWERS, ADMIN and DIR filled in, and starts the servers behind.
 func prepareGateway(dir, document string, files map[string]string) (*gateway, error) {
-	g := &gateway{dir: dir, exited: make(chan error, 1)}
+	g := &gateway{dir: dir, admin: loopback.Address(), exited: make(chan error, 1)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -86,9 +87,6 @@ func prepareGateway(dir, document string, files map[string]string) (*gateway, er
 		return nil, err
 	}
 	if g.answers, err = newRecorder(scriptedAnswers(), specialAnswers()); err != nil {
-		return nil, err
-	}
-	if g.admin, err = freeAddress(); err != nil {
 		return nil, err
 	}
 	if g.roots, err = writeCertificate(dir); err != nil {
@@ -200,15 +198,6 @@ func (g *gateway) dial(from string, protocols ...string) (net.Conn, error) {
 		return dialer.Dial("tcp", g.http)
 	}
 	return tls.DialWithDialer(dialer, "tcp", g.https, &tls.Config{RootCAs: g.roots, ServerName: "api.test", NextProtos: protocols})
-}
-
-// freeAddress is an address of loopback on which nobody listens.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // metrics is what the admin address tells.

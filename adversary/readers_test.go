@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // reading is what somebody else's parser understands of a request's bytes.
@@ -173,10 +175,7 @@ func start(t *testing.T, address string, c *exec.Cmd, log *lines) {
 // byNginx reads all of them with nginx's parser: what it would route by.
 func byNginx(t *testing.T, raws []string) []reading {
 	t.Helper()
-	address, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := loopback.Address()
 	dir := startNginx(t, `log_format seen escape=json '["$request_method","$host","$uri","$args","$http_gatehouse_event"]';
 		access_log DIR/seen.log seen; keepalive_requests 1000000; large_client_header_buffers 8 32k;
 		server { listen `+address+`; location / { return 200; } }`, address)

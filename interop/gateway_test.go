@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // TestMain builds the programs once for all tests here; they find them in the folder that GATEHOUSE_PROGRAMS names.
@@ -52,7 +54,7 @@ type house struct {
 // what only the test knows.
 func settle(t *testing.T, contract, document, server string) *house {
 	t.Helper()
-	h := &house{dir: t.TempDir(), port: freePort(t)}
+	h := &house{dir: t.TempDir(), port: strconv.Itoa(loopback.Port())}
 	h.url = "https://localhost:" + h.port
 	h.ca = certificate(t, h.dir)
 	certificates := fmt.Sprintf("{cert: %s, key: %q}", h.ca, "file:"+h.ca+".key")

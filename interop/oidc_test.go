@@ -7,16 +7,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // provider is the OIDC provider from npm, on a port of its own.
@@ -25,7 +27,7 @@ func provider(t *testing.T) string {
 	if _, err := os.Stat("oidc/node_modules/oidc-provider"); err != nil {
 		t.Fatal("the provider is not installed; run: npm ci --prefix interop/oidc")
 	}
-	port := freePort(t)
+	port := strconv.Itoa(loopback.Port())
 	start(t, []string{"PORT=" + port}, "ready", node(), "oidc/provider.mjs")
 	return "http://127.0.0.1:" + port
 }
@@ -37,17 +39,6 @@ func node() string {
 		return "node"
 	}
 	return own[0]
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // start runs a program until the test ends, and waits for a line that contains word.
@@ -148,7 +139,7 @@ func TestOIDCProvider(t *testing.T) {
 	if err := os.WriteFile(contract, []byte(orders), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	issuer, gateway := provider(t), "https://localhost:"+freePort(t)
+	issuer, gateway := provider(t), fmt.Sprintf("https://localhost:%d", loopback.Port())
 	start(t, []string{"XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir + "/config"}, "Serving", binary, "run", "--openapi", contract, "--to", server.URL,
 		"--listen", gateway, "--issuer", issuer, "--audience", "https://api.shop.test")
 

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // TestShop tours the shop behind Gatehouse as make demo does, and then takes away one guard after the other: exactly the
@@ -52,10 +54,10 @@ func tour(t *testing.T, document string, removed []string) {
 	dir := t.TempDir()
 	args := []string{"--data", filepath.Join(dir, "shop")}
 	for _, service := range []string{"control", "catalogue", "orders", "paycard", "paybank", "logistics", "invoice"} {
-		args = append(args, "--"+service, "127.0.0.1:"+freePort(t))
+		args = append(args, "--"+service, loopback.Address())
 	}
 	start(t, nil, "ready", built("shop"), args...)
-	gateway := "https://localhost:" + freePort(t)
+	gateway := fmt.Sprintf("https://localhost:%d", loopback.Port())
 	file := filepath.Join(dir, "gatehouse.yaml")
 	text := strings.ReplaceAll(document, "https://localhost:8443", gateway)
 	text = strings.ReplaceAll(text, "127.0.0.1:9443", "127.0.0.1:0")

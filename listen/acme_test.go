@@ -2,6 +2,7 @@ package listen
 
 import (
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -18,6 +19,8 @@ import (
 	"github.com/miekg/dns"
 
 	"crypto/x509"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // names answers every question for an address with 127.0.0.1.
@@ -63,23 +66,13 @@ func pebble(t *testing.T, httpPort, tlsPort int) (*ACME, *x509.CertPool) {
 	}, pool
 }
 
-func freePort(t *testing.T) (hostport string, port int) {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String(), l.Addr().(*net.TCPAddr).Port
-}
-
 // A certificate is obtained by either challenge, shown to clients, listed, and found again after a restart.
 func TestACME(t *testing.T) {
 	for _, challenge := range []string{"tls-alpn-01", "http-01"} {
 		t.Run(challenge, func(t *testing.T) {
-			secure, tlsPort := freePort(t)
-			plain, httpPort := freePort(t)
-			cfg := Config{At: at(t, "https://"+secure)}
+			tlsPort, httpPort := loopback.Port(), loopback.Port()
+			plain := fmt.Sprintf("127.0.0.1:%d", httpPort)
+			cfg := Config{At: at(t, fmt.Sprintf("https://127.0.0.1:%d", tlsPort))}
 			if challenge == "http-01" {
 				cfg.Redirect = at(t, "http://"+plain)[0]
 				tlsPort = 1 // the authority cannot reach us there

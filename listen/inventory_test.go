@@ -1,12 +1,14 @@
 package listen
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/kit/ca"
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // Each certificate that can be shown is looked at, and what will stop a service is said before it does.
@@ -35,10 +37,10 @@ func TestInventory(t *testing.T) {
 
 // A domain whose certificate was not obtained yet is told of: handshakes for it fail.
 func TestInventoryOfWhatIsMissing(t *testing.T) {
-	secure, tlsPort := freePort(t)
+	tlsPort := loopback.Port()
 	acme, _ := pebble(t, 0, tlsPort)
 	acme.Domains = append(acme.Domains, "never.test")
-	b := run(t, Config{At: at(t, "https://"+secure), ACME: acme}, deps(t, http.HandlerFunc(tell)))
+	b := run(t, Config{At: at(t, fmt.Sprintf("https://127.0.0.1:%d", tlsPort)), ACME: acme}, deps(t, http.HandlerFunc(tell)))
 	found := func(id string) (where []string) {
 		for _, c := range b.Inventory(time.Now()) {
 			if len(c.Findings) > 0 && c.Findings[0].ID == id {

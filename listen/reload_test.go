@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 func (b *bench) serial() string {
@@ -141,15 +143,7 @@ func TestReloadUnderLoad(t *testing.T) {
 
 // Addresses come and go; one that cannot be bound changes nothing.
 func TestReloadChangesAddresses(t *testing.T) {
-	free := func() string {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}
-	one, two := free(), free()
+	one, two := loopback.Address(), loopback.Address()
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // field is the machine on which proxies are compared: a server behind, and what proxies need to start.
@@ -36,7 +38,7 @@ func (f *field) prepare() error {
 	if err := os.WriteFile(filepath.Join(f.dir, "bench.yaml"), []byte(contract), 0o600); err != nil {
 		return err
 	}
-	f.upstream = free()
+	f.upstream = loopback.Address()
 	conf := nginxHead(f.dir, "behind") + `
 	server { listen ` + f.upstream + `; keepalive_requests 100000000; client_max_body_size 1m; client_body_buffer_size 64k;
 		location / { default_type application/json; return 200 '{"answer":"` + strings.Repeat("x", 1010) + `"}'; } } }`
@@ -61,7 +63,7 @@ func (f *field) nginx(name, conf, address string) (*process, error) {
 
 // run starts a proxy, drives it, and stops it.
 func (f *field) run(name string, b bench, d time.Duration) (result, error) {
-	address := free()
+	address := loopback.Address()
 	p, err := f.proxy(name, address, b)
 	if err != nil {
 		return result{}, err
@@ -171,14 +173,4 @@ func (f *field) caddy(address string, b bench) (*process, error) {
 		return nil, err
 	}
 	return start(address, []string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir}, filepath.Join(f.binaries, "caddy"), "run", "--adapter", "caddyfile", "--config", file)
-}
-
-// free is an address of this machine on which nobody listens.
-func free() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

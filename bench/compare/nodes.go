@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // remembered says where gateways keep their state. The zero value is the embedded store and counters in memory.
@@ -60,7 +62,7 @@ func (f *field) node(r remembered, rate, more string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	address := free()
+	address := loopback.Address()
 	text := strings.ReplaceAll(document("http://"+address, "http://"+f.upstream, filepath.Join(home, "events"), false), "keys.json", f.dir+"/keys.json")
 	text = strings.ReplaceAll(text, "contract: bench.yaml", "contract: "+f.dir+"/bench.yaml")
 	text = strings.ReplaceAll(text, "per_address: 1000000/s burst 1000000, per_caller: 1000000/s burst 1000000", rate)

@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/bench/program"
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // redis starts a Redis with TLS that keeps nothing on disk.
 func (f *field) redis() (*process, string, error) {
-	address := free()
+	address := loopback.Address()
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, "", err
@@ -57,7 +58,7 @@ func (d *database) begin() error {
 	if err := d.command("initdb", "-D", d.folder+"/data", "-U", "gatehouse", "-E", "UTF8", "--locale=C", "--no-sync", "-A", "trust").run(); err != nil {
 		return err
 	}
-	address := free()
+	address := loopback.Address()
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err

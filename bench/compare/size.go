@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/bench/program"
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // sized writes a contract of about n operations: five for each resource, one body of a dozen properties for each, and the one
@@ -46,7 +47,7 @@ func sized(n int) string {
 
 // sizedGateway starts Gatehouse with a contract of n operations.
 func (f *field) sizedGateway(n int, waf bool) (*process, string, error) {
-	address, file := free(), filepath.Join(f.dir, "sized.yaml")
+	address, file := loopback.Address(), filepath.Join(f.dir, "sized.yaml")
 	if err := os.WriteFile(filepath.Join(f.dir, "bench-sized.yaml"), []byte(sized(n)), 0o600); err != nil {
 		return nil, "", err
 	}

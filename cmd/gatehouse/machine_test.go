@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // machine is one machine with Gatehouse on it: a home, a document, the real program.
@@ -43,7 +45,7 @@ func newMachine(t *testing.T, place, recipient, upstream string) *machine {
 	t.Helper()
 	root := t.TempDir()
 	h := &machine{t: t, home: filepath.Join(root, "home"), program: filepath.Join(root, "gatehouse"), file: filepath.Join(root, "conf", "gatehouse.yaml")}
-	h.admin, h.address = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
+	h.admin, h.address = loopback.Address(), loopback.Address()
 	document := fmt.Sprintf(`listen: {at: ["http://%s"], admin: "http://%s"}
 guards: {identity: {development: {accept_risk: a test}}, waf: {off: {accept_risk: a test}}}
 backup: {to: %s, recipients: [%s]}

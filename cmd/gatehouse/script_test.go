@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // TestMain makes this test binary the program, for scripts.
@@ -40,22 +41,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SHOP", shop)
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("NO_COLOR", "1")
-			e.Setenv("PORT", freePort(t))
-			e.Setenv("ADMIN", freePort(t))
+			e.Setenv("PORT", strconv.Itoa(loopback.Port()))
+			e.Setenv("ADMIN", strconv.Itoa(loopback.Port()))
 			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "agree": agree, "narrow": narrow, "corerules": coreRules},
 	})
-}
-
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 func ready(ts *testscript.TestScript, neg bool, args []string) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/referee"
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // patience is how long anything on loopback may take on a busy machine.
@@ -125,7 +126,7 @@ func start(t *testing.T, level int, answers map[string]referee.Reply) *gateway {
 		_, _ = w.Write(reply.Body)
 	}))
 	t.Cleanup(g.behind.Close)
-	text := strings.NewReplacer("ADMIN", freeAddress(t), "LEVEL", fmt.Sprint(level), "SERVER", g.behind.URL).Replace(document)
+	text := strings.NewReplacer("ADMIN", loopback.Address(), "LEVEL", fmt.Sprint(level), "SERVER", g.behind.URL).Replace(document)
 	file := filepath.Join(g.dir, "gatehouse.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -166,16 +167,6 @@ func (g *gateway) stop() {
 		_ = g.process.Process.Kill()
 		<-g.exited
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // said is what the gateway said to one request.

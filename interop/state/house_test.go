@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 	"github.com/gatehouse-sec/gatehouse/store/postgres/pgtest"
 	"github.com/gatehouse-sec/gatehouse/store/redis/redistest"
 )
@@ -146,7 +147,7 @@ type home struct {
 // newHome makes a home with a document. Homes of one test share the place of the root key, as nodes do.
 func (s *setting) newHome(t *testing.T) *home {
 	t.Helper()
-	h := &home{dir: t.TempDir(), port: freePort(t)}
+	h := &home{dir: t.TempDir(), port: strconv.Itoa(loopback.Port())}
 	h.write(t, s.document(h.port))
 	return h
 }
@@ -396,17 +397,6 @@ func until10(g *gateway) <-chan struct{} {
 		}
 	}()
 	return done
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // randomKey is what openssl rand -hex 32 prints.

@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 	"github.com/gatehouse-sec/gatehouse/store/postgres/pgtest"
 )
 
@@ -157,7 +159,7 @@ func TestTwoOnOneState(t *testing.T) {
 	t.Parallel()
 	s := newSetting(t)
 	a := s.newHome(t)
-	b := &home{dir: a.dir, port: freePort(t)}
+	b := &home{dir: a.dir, port: strconv.Itoa(loopback.Port())}
 	s.more = "fleet: {heartbeat: 500ms}\n"
 	a.write(t, s.document(a.port))
 	second := filepath.Join(a.dir, "second.yaml")

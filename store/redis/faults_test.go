@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/throttled/throttled/v2"
 
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/gatehouse-sec/gatehouse/store"
 	"github.com/gatehouse-sec/gatehouse/store/redis/redistest"
@@ -23,7 +24,7 @@ import (
 func between(t *testing.T, address string) *toxiproxy.Proxy {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	p := toxiproxy.NewProxy(server, t.Name(), fmt.Sprintf("127.0.0.1:%d", redistest.Port(t)), address)
+	p := toxiproxy.NewProxy(server, t.Name(), fmt.Sprintf("127.0.0.1:%d", loopback.Port()), address)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/gatehouse-sec/gatehouse/store"
 )
@@ -178,9 +178,7 @@ func (s *Server) run() error {
 	var err error
 	for range 5 {
 		if s.port == 0 {
-			if s.port, err = freePort(); err != nil {
-				return err
-			}
+			s.port = loopback.Port()
 		}
 		if err = s.launch(); err == nil {
 			return nil
@@ -189,15 +187,6 @@ func (s *Server) run() error {
 	}
 	text, _ := os.ReadFile(s.log)
 	return fmt.Errorf("%w; the server's log:\n%s", err, text)
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (s *Server) launch() error {

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // Options say how a server is started. The zero value is a server without password and without TLS.
@@ -55,7 +57,7 @@ func program(t testing.TB, name, pkg string) string {
 // Start runs one server until the test ends, and waits until it answers.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := launch(t, o, Port(t), nil)
+	s := launch(t, o, loopback.Port(), nil)
 	s.wait(t)
 	return s
 }
@@ -200,17 +202,6 @@ func (s *Server) try(args ...string) (string, error) {
 	}
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSuffix(string(out), "\n"), err
-}
-
-// Port is a port of loopback that nobody listens on.
-func Port(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // eventually asks until the answer is yes.

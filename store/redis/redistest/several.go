@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
 
 // Watched is a master with one replica, watched by Sentinels that replace the master when it is gone.
@@ -51,7 +53,7 @@ func Sentinel(t testing.TB, n int, p Passwords) *Watched {
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		own := Port(t)
+		own := loopback.Port()
 		s := &Server{Address: "127.0.0.1:" + strconv.Itoa(own), opts: Options{Password: p.Sentinels}, args: []string{file, "--port", strconv.Itoa(own), "--bind", "127.0.0.1", "--protected-mode", "no", "--sentinel"}}
 		s.run(t)
 		t.Cleanup(s.Kill)
@@ -73,8 +75,8 @@ func Cluster(t testing.TB) []*Server {
 	cli := program(t, "redis-cli", "redis-tools")
 	var all []*Server
 	for range 3 {
-		s := launch(t, Options{}, Port(t), []string{
-			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(Port(t)), "--cluster-node-timeout", "1000", "--cluster-config-file", "nodes.conf",
+		s := launch(t, Options{}, loopback.Port(), []string{
+			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(loopback.Port()), "--cluster-node-timeout", "1000", "--cluster-config-file", "nodes.conf",
 		})
 		s.wait(t)
 		all = append(all, s)
