@@ -347,7 +347,6 @@ type scope struct {
 	groups []group
 	seen   *passed
 	places []uint64 // of the rules
-	room   int      // of seen
 	fewer  sync.Map // Never -> *scope
 	kept   atomic.Int32
 }
@@ -360,7 +359,7 @@ func (c *scope) without(never Never) *scope {
 	if found, ok := c.fewer.Load(never); ok {
 		return found.(*scope)
 	}
-	fewer := &scope{room: fewPassed}
+	fewer := new(scope)
 	for i := range c.groups {
 		if g := c.groups[i].without(never); len(g.always)+len(g.tests) > 0 {
 			fewer.groups = append(fewer.groups, g)
@@ -373,7 +372,7 @@ func (c *scope) without(never Never) *scope {
 	if fewer.size == 0 {
 		fewer = nil
 	} else {
-		fewer.seen = newPassed(fewer.room)
+		fewer.seen = newPassed(len(c.seen.marks))
 	}
 	if c.kept.Add(1) <= maxFewer {
 		c.fewer.Store(never, fewer)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 
@@ -54,16 +55,14 @@ func isInternal(v variables.RuleVariable) bool {
 
 // takes tells whether a target reads the value of a key. Where the engine might or might not, it does.
 func takes(t *secrule.Target, key string) bool {
-	low := key
-	if t.Key != "" || t.KeyPattern != nil || len(t.Except) > 0 {
-		low = strings.ToLower(key)
+	if t.KeyPattern == nil && t.Key != "" && !isCalled(key, t.Key) {
+		return false
 	}
-	switch {
-	case t.KeyPattern != nil:
-		if !t.KeyPattern.MatchString(key) && !t.KeyPattern.MatchString(low) {
-			return false
-		}
-	case t.Key != "" && low != strings.ToLower(t.Key):
+	if t.KeyPattern == nil && len(t.Except) == 0 {
+		return true
+	}
+	low := strings.ToLower(key)
+	if t.KeyPattern != nil && !t.KeyPattern.MatchString(key) && !t.KeyPattern.MatchString(low) {
 		return false
 	}
 	return !slices.ContainsFunc(t.Except, func(s secrule.Selector) bool {
@@ -74,14 +73,30 @@ func takes(t *secrule.Target, key string) bool {
 	})
 }
 
+// isCalled tells that a key is a name but for the case of its letters.
+func isCalled(key, name string) bool {
+	if isASCII(key) && isASCII(name) {
+		return strings.EqualFold(key, name)
+	}
+	return strings.ToLower(key) == strings.ToLower(name) //nolint:staticcheck // EqualFold differs about some letters
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 // takesJust tells whether a target reads the value of a key, exactly as the engine does when rules don't tell letters of
 // arguments apart: its maps have keys in lower case, patterns are asked of those, and names are looked up as they are written.
 func takesJust(t *secrule.Target, key string) bool {
-	low := strings.ToLower(key)
 	switch {
-	case t.KeyPattern != nil && !t.KeyPattern.MatchString(low):
+	case t.KeyPattern != nil && !t.KeyPattern.MatchString(strings.ToLower(key)):
 		return false
-	case t.KeyPattern == nil && t.Key != "" && basesOf(t.Variable)[0].names && t.Key != low:
+	case t.KeyPattern == nil && t.Key != "" && basesOf(t.Variable)[0].names && t.Key != strings.ToLower(key):
 		return false
 	}
 	return takes(t, key)
