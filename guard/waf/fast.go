@@ -51,11 +51,11 @@ type settings struct {
 	learn               bool
 }
 
-// level gives the prefilter for an operation, made when it is first asked for. It is nil when nothing can be derived from
-// the rules: then the engine judges all. Guards of the same rules and settings share one.
+// level gives the prefilter for an operation, made when it is first asked for: it waits until the rules are derived. It is
+// nil when nothing can be derived from them: then the engine judges all. Guards of the same rules and settings share one.
 func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
-	filter := g.derived().filter.Load()
-	if filter == nil {
+	d := g.derived()
+	if <-d.done; d.filter == nil {
 		return nil
 	}
 	levels, key := &g.set.levels, any(settings{g.cfg.Paranoia, g.cfg.Threshold, g.learning != nil})
@@ -66,7 +66,7 @@ func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
 	if found, ok := levels.Load(key); ok {
 		return found.(*prefilter.Level)
 	}
-	level, err := filter.NewLevel(scopeOf(a, c), g.neutral(op, a))
+	level, err := d.filter.NewLevel(scopeOf(a, c), g.neutral(op, a))
 	if err != nil {
 		level = nil
 	}

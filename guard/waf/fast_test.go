@@ -45,7 +45,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	if <-d.done; d.why != nil {
 		t.Fatal(d.why)
 	}
-	if _, err := d.filter.Load().NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
+	if _, err := d.filter.NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {

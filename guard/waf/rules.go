@@ -21,8 +21,9 @@ import (
 )
 
 // directives configure the engine. Bodies come here only after they were read strictly and within the API's limits, so
-// the engine's own limit is only a second wall; nothing is written to disk, and bodies of answers are handed over by package response. Methods and
-// media types are the contract's business and are therefore opened for each request to just what the contract admitted.
+// the engine's own limit is only a second wall; nothing is written to disk, and bodies of answers are handed over by
+// package response. Methods and media types are the contract's business and are therefore opened for each request to just
+// what the contract admitted.
 const directives = `
 SecRuleEngine On
 SecRequestBodyAccess On
@@ -79,11 +80,11 @@ type ruleSet struct {
 // derived is the prefilter of one paranoia level.
 type derived struct {
 	once    sync.Once
-	filter  atomic.Pointer[prefilter.Filter] // nil until it is derived, and when the rules are not understood
-	done    chan struct{}                    // closed when that is known
-	why     error                            // why there is no filter
-	confine *confine.Rules                   // for what contracts say; nil when the rules are not understood
-	said    chan struct{}                    // closed when that is known
+	done    chan struct{}     // closed when the two below are known
+	filter  *prefilter.Filter // nil when the rules are not understood
+	why     error             // why there is no filter
+	said    chan struct{}     // closed when the one below is known
+	confine *confine.Rules    // for what contracts say; nil when the rules are not understood
 }
 
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
@@ -196,9 +197,7 @@ func (s *ruleSet) derive(paranoia int) *derived {
 		go func() {
 			defer close(d.said)
 			if d.why = s.compile(); d.why == nil {
-				var f *prefilter.Filter
-				f, d.why = prefilter.New(s.rules, s.files, paranoia)
-				d.filter.Store(f)
+				d.filter, d.why = prefilter.New(s.rules, s.files, paranoia)
 			}
 			close(d.done)
 			if d.why != nil {
@@ -230,8 +229,7 @@ func (r *Rules) room() *room {
 	if found, ok := r.rooms.Get().(*room); ok {
 		return found
 	}
-	n := new(room)
-	return n
+	return new(room)
 }
 
 // ready gives the room what a prefilter needs.

@@ -171,10 +171,9 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	if r.view.TooMany() {
 		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
-	<-g.derived().done
 	applied := g.except.For(x.Operation.Key, g.now())
+	g.level(x.Operation, applied) // what is made, or waited for, by the first requests is not on their account
 	r.find = g.finder(x)
-	g.level(x.Operation, applied) // what is made for the first request is not on its account
 	r.meter.start(g.cfg.Budget)
 	defer r.meter.end()
 	verdict, fast := g.decide(x, &r.view, r, applied)
@@ -205,11 +204,11 @@ func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.
 	if _, shown := level.Judge(v, r.work); shown {
 		return gate.Allow(), true
 	}
-	rest := level.Narrow(v, r.work)
+	remove := level.Narrow(v, r.work)
 	if r.meter.over {
 		return g.overBudget(), false
 	}
-	verdict, outcome := g.ask(x, v, &r.meter, applied, rest.Remove)
+	verdict, outcome := g.ask(x, v, &r.meter, applied, remove)
 	if verdict.Allowed() && outcome.Matched != nil {
 		_ = level.Learn(v, r.work, outcome) // what can't be learned is asked each time
 	}

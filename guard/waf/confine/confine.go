@@ -65,10 +65,10 @@ func New(op *openapi.Operation, rules *Rules) (*Scope, error) {
 
 // settle asks which rules can't match what is known of each state.
 func (s *Scope) settle(b *builder, k *keys) {
-	seen, todo := map[*state]bool{nil: true}, []*state{k.start}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	seen, waiting := map[*state]bool{nil: true}, []*state{k.start}
+	for len(waiting) > 0 {
+		at := waiting[len(waiting)-1]
+		waiting = waiting[:len(waiting)-1]
 		if seen[at] {
 			continue
 		}
@@ -81,9 +81,9 @@ func (s *Scope) settle(b *builder, k *keys) {
 			at.sinks = s.rules.outside(sink.kinds)
 		}
 		for _, n := range at.next {
-			todo = append(todo, n)
+			waiting = append(waiting, n)
 		}
-		todo = append(todo, at.index, at.other)
+		waiting = append(waiting, at.index, at.other)
 	}
 }
 

@@ -97,10 +97,10 @@ func (m *mapper) link(s *state) {
 // callThem finds the names that lead to each state. A name that grows on a circle is taken to have any length.
 func (m *mapper) callThem(start *state) {
 	visits := map[*state]int{}
-	todo := []*state{start}
-	for len(todo) > 0 {
-		s := todo[0]
-		todo = todo[1:]
+	waiting := []*state{start}
+	for len(waiting) > 0 {
+		s := waiting[0]
+		waiting = waiting[1:]
 		tell := func(n *state, token texts) {
 			if n == nil || n.names.any {
 				return
@@ -119,7 +119,7 @@ func (m *mapper) callThem(start *state) {
 				sum = anyText()
 			}
 			n.names = sum
-			todo = append(todo, n)
+			waiting = append(waiting, n)
 		}
 		for token, n := range s.next {
 			tell(n, listed(token))

@@ -72,14 +72,14 @@ func (w *walk) run() *parts {
 		return nil
 	}
 	seen := map[int]bool{}
-	todo := slices.Clone(start.reads)
+	waiting := slices.Clone(start.reads)
 	w.starts = start.reads
 	for _, at := range start.reads {
 		w.out.first = either(w.out.first, w.set(at).first)
 	}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	for len(waiting) > 0 {
+		at := waiting[len(waiting)-1]
+		waiting = waiting[:len(waiting)-1]
 		if seen[at] {
 			continue
 		}
@@ -90,7 +90,7 @@ func (w *walk) run() *parts {
 		}
 		w.take(w.set(at), next)
 		w.next[at] = next
-		todo = append(todo, next.reads...)
+		waiting = append(waiting, next.reads...)
 	}
 	return &w.out
 }
@@ -123,10 +123,10 @@ func (w *walk) from(pc int, begin bool) (r reach) {
 		pc    int
 		ended bool
 	}
-	seen, todo := map[place]bool{}, []place{{pc, false}}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	seen, waiting := map[place]bool{}, []place{{pc, false}}
+	for len(waiting) > 0 {
+		at := waiting[len(waiting)-1]
+		waiting = waiting[:len(waiting)-1]
 		w.steps++
 		if seen[at] || w.steps > mostSteps {
 			continue
@@ -135,12 +135,12 @@ func (w *walk) from(pc int, begin bool) (r reach) {
 		in := &w.prog.Inst[at.pc]
 		switch in.Op {
 		case syntax.InstAlt, syntax.InstAltMatch:
-			todo = append(todo, place{int(in.Out), at.ended}, place{int(in.Arg), at.ended})
+			waiting = append(waiting, place{int(in.Out), at.ended}, place{int(in.Arg), at.ended})
 		case syntax.InstCapture, syntax.InstNop:
-			todo = append(todo, place{int(in.Out), at.ended})
+			waiting = append(waiting, place{int(in.Out), at.ended})
 		case syntax.InstEmptyWidth:
 			if is := syntax.EmptyOp(in.Arg); is&syntax.EmptyBeginText == 0 || begin {
-				todo = append(todo, place{int(in.Out), at.ended || is&syntax.EmptyEndText != 0})
+				waiting = append(waiting, place{int(in.Out), at.ended || is&syntax.EmptyEndText != 0})
 			}
 		case syntax.InstMatch:
 			r.ends, r.open = true, r.open || !at.ended

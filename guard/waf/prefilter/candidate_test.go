@@ -133,7 +133,7 @@ func (c *candidate) Judge(r referee.Request) (referee.Outcome, bool, error) {
 	if w.class != nil {
 		c.slow[w.first]++
 	}
-	o = c.engine.Without(r, append(l.Narrow(v, w).Remove, c.off...))
+	o = c.engine.Without(r, append(l.Narrow(v, w), c.off...))
 	if r.Answered || r.Logging {
 		return o, false, nil
 	}

@@ -11,12 +11,6 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
 )
 
-// Narrowing is what the engine need not do for one request, and what is left to it.
-type Narrowing struct {
-	Remove []int // rules that can't match this request, whatever the others do
-	Work   int64 // what the rest costs, in bytes times tests
-}
-
 // newNarrow derives which rules may be taken from the engine for one request: those whose first test reads values of the
 // request alone, so that it can be shown not to match whatever other rules did before. Rules that a skip counts over stay:
 // the engine doesn't count those that are removed.
@@ -131,8 +125,9 @@ func takesOut(c secrule.Control, r *secrule.Rule) bool {
 	return c.Kind == removeByMsg
 }
 
-// Narrow tells what the engine need not ask of a request that Judge could not show to be harmless.
-func (l *Level) Narrow(v Values, w *Work) Narrowing {
+// Narrow gives the rules that the engine need not ask of a request that Judge could not show to be harmless: they can't
+// match it, whatever the others do.
+func (l *Level) Narrow(v Values, w *Work) (remove []int) {
 	p := l.narrow
 	var hit func(h *head) bool
 	if w.class != nil { // Judge has asked already
@@ -143,23 +138,15 @@ func (l *Level) Narrow(v Values, w *Work) Narrowing {
 	} else {
 		w.begin(p)
 		if !p.gather(v, w) {
-			return Narrowing{}
+			return nil
 		}
 		p.sift(w, func(*head) bool { return false })
 		hit = func(h *head) bool { return w.heads[h.number].hit }
 	}
-	var n Narrowing
 	for _, h := range p.sifted {
 		if !hit(h) {
-			n.Remove = append(n.Remove, h.rule.ID)
-			continue
-		}
-		for i := range h.rule.Targets {
-			each(v, h.rule.Phase, &h.rule.Targets[i], h.rule.ID, l.scope, func(text string) bool {
-				n.Work += cost(text)
-				return true
-			})
+			remove = append(remove, h.rule.ID)
 		}
 	}
-	return n
+	return remove
 }

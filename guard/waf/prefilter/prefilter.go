@@ -2,11 +2,12 @@
 // never differently.
 //
 // The argument is one of induction. The engine asks its rules one after the other; what a rule does depends on the values
-// it reads and on what matching rules did before. Take a request whose outcome is known (the engine itself judged it) and a
-// second one of the same class: equal in everything that was read by the rules that matched, and by those that remember
-// something though their chain failed; what stands in macros and what is written to variables is read too. If every other rule that the engine reached is shown not to match the second
-// request, then the engine would reach the same rules, find the same matches and end in the same state. So the outcome is
-// the known one. What is not shown goes to the engine, and its outcome may become the known one of a new class.
+// it reads and on what matching rules did before. Take a request whose outcome is known (the engine itself judged it) and
+// a second one of the same class: equal in everything that was read by the rules that matched, and by those that remember
+// something though their chain failed; what stands in macros and what is written to variables is read too. If every other
+// rule that the engine reached is shown not to match the second request, then the engine would reach the same rules, find
+// the same matches and end in the same state. So the outcome is the known one. What is not shown goes to the engine, and
+// its outcome may become the known one of a new class.
 //
 // Showing that a rule can't match is cheap: nearly all rules need certain words, which one pass over a value looks for
 // (package literal); transformations that change nothing are not made (package identity). What is left is asked of the

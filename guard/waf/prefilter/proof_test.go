@@ -208,7 +208,7 @@ func TestConcurrently(t *testing.T) {
 					v := neutral.values(r)
 					_, shown := l.Judge(v, work)
 					if !shown {
-						o := w.engine.Without(r, l.Narrow(v, work).Remove)
+						o := w.engine.Without(r, l.Narrow(v, work))
 						_ = l.Learn(v, work, plain(o))
 					}
 					if round == 3 {
