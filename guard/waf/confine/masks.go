@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/literal"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
 )
 
 // mask gives the rules whose first test can match none of the texts, whatever the values around them. It is nil when
@@ -152,7 +153,7 @@ func (p *prover) asked(place int) bool {
 			p.seen = append(p.seen, p.rules.tree.Apply(text, identity.Of(text), t.chain, &p.work))
 		}
 		for _, form := range p.seen {
-			if rule.Test.Operator.Evaluate(idle{}, form) != rule.Test.Negated {
+			if rule.Test.Operator.Evaluate(secrule.Idle{}, form) != rule.Test.Negated {
 				return false
 			}
 		}

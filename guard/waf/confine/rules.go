@@ -1,12 +1,8 @@
 package confine
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 	"sync"
 
@@ -166,75 +162,13 @@ func conceive(x *secrule.Rule, files fs.FS) (t test, err error) {
 	if !t.askable || x.Test.Negated {
 		return t, nil
 	}
-	c := &t.condition
 	switch name {
 	case "rx":
-		*c, err = literal.Expression(x.Test.Argument)
 		t.machine = newMachine(x.Test.Argument)
-	case "pm":
-		*c = literal.Words(worded(strings.Split(x.Test.Argument, " ")))
-	case "pmfromfile", "pmf":
-		var list []string
-		if list, err = words(files, x.File, x.Test.Argument); errors.Is(err, fs.ErrNotExist) {
-			return t, nil
-		}
-		*c = literal.Words(worded(list))
-	case "contains", "streq", "beginswith", "endswith", "strmatch":
-		*c = literal.Words(worded([]string{x.Test.Argument}))
-	case "validatebyterange":
-		if !x.Test.Operator.Evaluate(idle{}, "") {
-			c.Bytes = []literal.ByteSet{refused(x.Test)}
-		}
-	case "validateurlencoding":
-		c.Bytes = []literal.ByteSet{literal.Of("%")}
-	case "validateutf8encoding":
-		c.Bytes = []literal.ByteSet{span(0x80, 0xff)}
-	case "detectxss":
-		c.Bytes = []literal.ByteSet{literal.Of("<=")}
 	case "detectsqli":
 		t.numbers = true
 	}
-	t.conceived = len(c.Clauses)+len(c.Bare)+len(c.Bytes) > 0 || c.Min > 0
+	t.condition, err = x.Condition(files)
+	t.conceived = !t.condition.IsZero()
 	return t, err
-}
-
-// worded is a list of which each word asks for something.
-func worded(list []string) []string {
-	for _, w := range list {
-		if w == "" {
-			return nil
-		}
-	}
-	return list
-}
-
-// refused are the bytes that a test refuses, each alone.
-func refused(t *secrule.Test) (set literal.ByteSet) {
-	for i := range 256 {
-		if t.Operator.Evaluate(idle{}, string([]byte{byte(i)})) {
-			set.Add(byte(i))
-		}
-	}
-	return set
-}
-
-// words reads a file of words as the engine does.
-func words(files fs.FS, rule, name string) ([]string, error) {
-	if rule == "" {
-		return nil, fs.ErrNotExist
-	}
-	if !path.IsAbs(name) {
-		name = path.Join(path.Dir(rule), name)
-	}
-	data, err := fs.ReadFile(files, name)
-	if err != nil {
-		return nil, err
-	}
-	var list []string
-	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
-		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
-			list = append(list, line)
-		}
-	}
-	return list, nil
 }

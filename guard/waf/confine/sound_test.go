@@ -403,7 +403,7 @@ func match(r *Rules, place int, text string) bool {
 		forms = r.tree.ApplyAll(text, identity.Of(text), chain, &w, nil)
 	}
 	for _, f := range forms {
-		if rule.Test.Operator.Evaluate(idle{}, f) != rule.Test.Negated {
+		if rule.Test.Operator.Evaluate(secrule.Idle{}, f) != rule.Test.Negated {
 			return true
 		}
 	}

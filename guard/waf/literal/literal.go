@@ -33,6 +33,11 @@ type Condition struct {
 	Min int
 }
 
+// IsZero tells that the condition promises nothing.
+func (c Condition) IsZero() bool {
+	return len(c.Clauses)+len(c.Bare)+len(c.Bytes) == 0 && c.Min <= 0
+}
+
 // Words is the condition that at least one of the words stands in the text, in either ASCII case: @pm, @pmFromFile,
 // @contains, @streq, @beginsWith, @endsWith. An empty list or an empty word promises nothing.
 func Words(list []string) Condition {

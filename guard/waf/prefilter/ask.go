@@ -113,7 +113,7 @@ func (p *plan) ask(r *secrule.Rule, order int, v Values, w *Work) (matches, know
 
 // constant asks a test about a settled variable of TX.
 func (p *plan) constant(r *secrule.Rule, t *secrule.Target) bool {
-	value, ok := p.tx.tx[strings.ToLower(t.Key)]
+	value, ok := p.tx.TX[strings.ToLower(t.Key)]
 	switch {
 	case t.Count && ok:
 		return p.alone(r, "1")

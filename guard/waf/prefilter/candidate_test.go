@@ -191,7 +191,7 @@ func (l *Level) here(o referee.Outcome, v Values, w *Work) referee.Outcome {
 			t := &r.Targets[i]
 			read[t.Variable.Name()] = true
 			for _, p := range v.Head(t.Variable) {
-				if text := l.filter.seen(r, p.Text, w); takes(t, p.Key) && r.Test.Operator.Evaluate(idle{}, text) != r.Test.Negated {
+				if text := l.filter.seen(r, p.Text, w); takes(t, p.Key) && r.Test.Operator.Evaluate(secrule.Idle{}, text) != r.Test.Negated {
 					places = append(places, referee.Place{Variable: t.Variable.Name(), Key: p.Key, Text: text})
 				}
 			}

@@ -1,13 +1,9 @@
 package prefilter
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"reflect"
 	"regexp"
 	"strings"
@@ -55,9 +51,6 @@ func (b *builder) part(p *secrule.Rule, sought bool) (part, error) {
 		}
 		id = -1
 		if some {
-			for i := range c.Bytes {
-				c.Bytes[i] = anyCase(c.Bytes[i])
-			}
 			id = b.sieve.Add(c)
 		}
 		b.ids[key] = id
@@ -88,49 +81,19 @@ func (b *builder) chain(c secrule.Chain) (int, error) {
 	return len(b.chains) - 1, nil
 }
 
-// condition is what a text needs for the test to match it. Some is false when nothing is known.
+// condition is what a text needs for the test to match it, read without making it lower case first. Some is false when
+// nothing is known.
 func (b *builder) condition(p *secrule.Rule) (c literal.Condition, some bool, err error) {
-	t := p.Test
-	switch strings.ToLower(t.Name) {
-	case "rx":
-		if c, err = literal.Expression(t.Argument); err != nil {
-			return c, false, fmt.Errorf("its expression: %w", err)
-		}
-	case "pm":
-		c = words(strings.Split(t.Argument, " "))
-	case "pmfromfile", "pmf":
-		list, err := b.list(p.File, t.Argument)
-		if errors.Is(err, fs.ErrNotExist) {
-			return c, false, nil
-		}
-		if err != nil {
-			return c, false, err
-		}
-		c = words(list)
-	case "contains", "streq", "beginswith", "endswith", "strmatch", "containsword":
-		c = words([]string{t.Argument})
-	case "validatebyterange": // it matches as soon as one byte is out of the range, and always when there is none
-		if t.Operator.Evaluate(idle{}, "") {
-			return c, false, nil
-		}
-		c.Bytes = []literal.ByteSet{bytesThat(t)}
-	case "validateurlencoding":
-		c.Bytes = []literal.ByteSet{literal.Of("%")}
-	case "validateutf8encoding":
-		var high literal.ByteSet
-		for i := 128; i < 256; i++ {
-			high.Add(byte(i))
-		}
-		c.Bytes = []literal.ByteSet{high}
-	case "detectxss":
-		c.Bytes = []literal.ByteSet{literal.Of("<=")}
-	default:
-		return c, false, nil
+	if c, err = p.Condition(b.files); err != nil {
+		return c, false, err
 	}
-	return c, len(c.Clauses) > 0 || len(c.Bytes) > 0 || c.Min > 0, nil
+	for i := range c.Bytes {
+		c.Bytes[i] = anyCase(c.Bytes[i])
+	}
+	return c, !c.IsZero(), nil
 }
 
-// anyCase is a set with both cases of its letters: texts are read without making them lower case first.
+// anyCase is a set with both cases of its letters.
 func anyCase(s literal.ByteSet) literal.ByteSet {
 	for c := byte('a'); c <= 'z'; c++ {
 		if upper := c - 'a' + 'A'; s.Has(c) || s.Has(upper) {
@@ -139,47 +102,6 @@ func anyCase(s literal.ByteSet) literal.ByteSet {
 		}
 	}
 	return s
-}
-
-// words is the condition of a list, of which an empty word stands everywhere.
-func words(list []string) literal.Condition {
-	for _, w := range list {
-		if w == "" {
-			return literal.Condition{}
-		}
-	}
-	return literal.Words(list)
-}
-
-// bytesThat are those which match alone.
-func bytesThat(t *secrule.Test) (set literal.ByteSet) {
-	for i := range 256 {
-		if t.Operator.Evaluate(idle{}, string([]byte{byte(i)})) {
-			set.Add(byte(i))
-		}
-	}
-	return set
-}
-
-// list reads a file of words as the engine does: one in a line, without spaces around it; lines that begin with # are none.
-func (b *builder) list(rule, name string) ([]string, error) {
-	if rule == "" { // as is said of what follows an Include: then the folder is not known
-		return nil, fs.ErrNotExist
-	}
-	if !path.IsAbs(name) {
-		name = path.Join(path.Dir(rule), name)
-	}
-	data, err := fs.ReadFile(b.files, name)
-	if err != nil {
-		return nil, err
-	}
-	var list []string
-	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
-		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
-			list = append(list, line)
-		}
-	}
-	return list, nil
 }
 
 // pure are the operators that read the value they are given, and nothing else.

@@ -157,7 +157,7 @@ func (l *Level) key(v Values, w *Work) hash {
 // groups are what a rule captures of a value, when it matches.
 func (f *Filter) groups(r *secrule.Rule, text string, w *Work) (string, bool) {
 	w.fields = w.fields[:0]
-	if r.Test.Operator.Evaluate(capturing{idle{}, &w.fields}, f.seen(r, text, w)) == r.Test.Negated {
+	if r.Test.Operator.Evaluate(capturing{secrule.Idle{}, &w.fields}, f.seen(r, text, w)) == r.Test.Negated {
 		return "", false
 	}
 	if !r.Actions.Capture {

@@ -62,9 +62,6 @@ func newGarden(t testing.TB, w world) *garden {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range c.Bytes {
-			c.Bytes[i] = anyCase(c.Bytes[i])
-		}
 		g.conds[k.sieve], g.owner[k.sieve] = c, r
 	}
 	return g

@@ -22,7 +22,7 @@ type plan struct {
 	err     error                  // why nothing can be shown
 	matched map[int]int            // by the rules that do
 	varied  func(name string) bool // variables that differ between requests all the same
-	tx      idle                   // variables as they are whenever a test here reads them
+	tx      secrule.Idle           // variables as they are whenever a test here reads them
 	runs    []setter
 	sweeps  []sweep                 // values to look at
 	whole   []*head                 // rules that are asked as a whole: they count, or their first test says nothing of the request
@@ -82,7 +82,7 @@ func (f *Filter) reach(matched map[int]int, s Scope) ([]bool, error) {
 // newPlan derives what is to be shown.
 func (l *Level) newPlan(matched map[int]int, tx map[string]string) *plan {
 	f := l.filter
-	p := &plan{filter: f, scope: l.scope, matched: matched, varied: l.isVaried, tx: idle{tx}, byRule: map[*secrule.Rule]*head{}}
+	p := &plan{filter: f, scope: l.scope, matched: matched, varied: l.isVaried, tx: secrule.Idle{TX: tx}, byRule: map[*secrule.Rule]*head{}}
 	reached, err := f.reach(matched, l.scope)
 	if err != nil {
 		p.err = err
