@@ -92,11 +92,11 @@ func (p *plan) ask(r *secrule.Rule, order int, v Values, w *Work) (matches, know
 		t := &r.Targets[i]
 		switch {
 		case t.Variable.Name() == "TX" && t.Key != "" && t.KeyPattern == nil && len(t.Except) == 0 && p.settled(t.Key, order):
-			matches = matches || p.constant(r, t)
+			matches = matches || p.constant(r, t, w)
 		case isInternal(t.Variable) || v == nil || view.Phase(t.Variable) == 0:
 			known = false
 		case t.Count:
-			matches = matches || p.alone(r, count(v, phase, t, id, p.scope))
+			matches = matches || p.alone(r, count(v, phase, t, id, p.scope), w)
 		default:
 			each(v, phase, t, id, p.scope, func(text string) bool {
 				if !w.budget.spend(text) {
@@ -112,19 +112,18 @@ func (p *plan) ask(r *secrule.Rule, order int, v Values, w *Work) (matches, know
 }
 
 // constant asks a test about a settled variable of TX.
-func (p *plan) constant(r *secrule.Rule, t *secrule.Target) bool {
+func (p *plan) constant(r *secrule.Rule, t *secrule.Target, w *Work) bool {
 	value, ok := p.tx.TX[strings.ToLower(t.Key)]
 	switch {
 	case t.Count && ok:
-		return p.alone(r, "1")
+		return p.alone(r, "1", w)
 	case t.Count:
-		return p.alone(r, "0")
+		return p.alone(r, "0", w)
 	}
-	return ok && p.alone(r, value)
+	return ok && p.alone(r, value, w)
 }
 
 // alone asks a test about a value that is not the request's.
-func (p *plan) alone(r *secrule.Rule, text string) bool {
-	var steps identity.Work
-	return p.hit(r, p.filter.parts[r].chain, text, identity.Of(text), &steps)
+func (p *plan) alone(r *secrule.Rule, text string, w *Work) bool {
+	return p.hit(r, p.filter.parts[r].chain, text, identity.Of(text), &w.links)
 }

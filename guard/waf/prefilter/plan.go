@@ -168,7 +168,7 @@ func (p *plan) add(l *Level, s *sweeper, r *secrule.Rule, order int) {
 	})
 	switch {
 	case internal || l.common[r]:
-		if matches, known := p.ask(r, order, nil, nil); internal && known && !matches {
+		if matches, known := p.ask(r, order, nil, new(Work)); internal && known && !matches {
 			return
 		}
 		tests := whole(r)

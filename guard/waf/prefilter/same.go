@@ -83,7 +83,7 @@ func (p *plan) leftOut(l *Level, reached []bool, matched map[int]int) (map[varia
 		case !onlyInternal(r):
 			continue
 		default:
-			if matches, known := p.ask(r, order(r, i), nil, nil); known && !matches {
+			if matches, known := p.ask(r, order(r, i), nil, new(Work)); known && !matches {
 				continue
 			}
 		}
