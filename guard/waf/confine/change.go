@@ -67,7 +67,7 @@ func squeeze(name string, p *parts) (*parts, bool) {
 		if p.bytes.Has(0x85) || p.bytes.Has(0xa0) {
 			return p, false
 		}
-		return p.mapped(toBlank), true
+		return p.mapped(toBlank).compressed(), true
 	case "removewhitespace":
 		if p = p.without(literal.Of(blanks)); p.ascii() {
 			return p, true
@@ -109,6 +109,16 @@ func (p *parts) loose(more string, growth int) *parts {
 	q := &parts{bytes: either(p.bytes, literal.Of(more)), most: min(p.most+growth, unbounded)}
 	q.free()
 	return q
+}
+
+// compressed is texts in which one blank stands for several: what goes a way of several goes it no longer.
+func (p *parts) compressed() *parts {
+	if p.way == nil || !p.follows(" ", " ") {
+		return p
+	}
+	q := *p
+	q.way = nil
+	return &q
 }
 
 // tripled is texts that may have become three times as long.
