@@ -226,6 +226,12 @@ func TestRisksAndNotes(t *testing.T) {
 		`SecRule REMOTE_ADDR "@ipMatch 192.0.2.1" "id:1,phase:1,pass,ctl:ruleRemoveByTag=OWASP_CRS"`: "core rules",
 		`SecRuleUpdateActionById 949110 "pass"`:                                                      "no longer denies",
 		`SecRuleUpdateTargetById 942100 "!ARGS"`:                                                     "nothing of ARGS",
+		`SecRuleUpdateActionById 949110 "block"`:                                                     "no longer denies",
+		`SecRuleUpdateActionById 949110 "t:length"`:                                                  "keeps the scores",
+		`SecRuleUpdateActionById 942000-942999 "t:sha1"`:                                             "of the core rules",
+		`SecRuleUpdateTargetById 949110 "!TX:BLOCKING_INBOUND_ANOMALY_SCORE"`:                        "keeps the scores",
+		`SecRuleUpdateTargetById 942000-942999 "!ARGS:/.*/"`:                                         "of the core rules",
+		`SecRuleUpdateTargetById 942000-942999 "!ARGS:/^[a-z0-9_.-]+$/"`:                             "of the core rules",
 	} {
 		f, wrong := read(t, text)
 		r := Check(Set{Core: core(), After: f})
@@ -263,6 +269,9 @@ func TestTheOrderCounts(t *testing.T) {
 		{false, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:2,pass,nolog,ctl:ruleRemoveById=942100"`, "has run before", ""},
 		{false, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:2,pass,nolog,ctl:ruleRemoveTargetByTag=attack-sqli;ARGS:a"`, "has run before", ""},
 		{true, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:2,pass,nolog,ctl:ruleRemoveTargetByTag=attack-sqli;ARGS:a"`, "", ""},
+		{true, `SecRule REQUEST_FILENAME "@streq /a" "id:1,phase:1,pass,nolog,ctl:ruleRemoveTargetById=949110;TX:blocking_inbound_anomaly_score"`, "", "keeps the scores"},
+		{true, `SecAction "id:1,phase:1,pass,ctl:ruleRemoveTargetByTag=attack-sqli;ARGS:/./"`, "", "of the core rules"},
+		{true, `SecAction "id:1,phase:1,pass,ctl:ruleRemoveTargetByTag=OWASP_CRS;ARGS:/^json[.]notes[.]/"`, "", ""},
 		{false, `SecAction "id:1,phase:1,pass,skipAfter:END-RESPONSE-980-CORRELATION"`, "no SecMarker", ""},
 		{true, `SecAction "id:1,phase:1,pass,skipAfter:END-REQUEST-942-APPLICATION-ATTACK-SQLI"`, "Gatehouse's own", ""},
 		{true, `SecAction "id:1,phase:1,pass,skip:500"`, "Gatehouse's own", ""},

@@ -2,6 +2,7 @@ package seclang
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -163,9 +164,26 @@ func (c *check) removeTarget(d Directive, what, value, target string, phase int)
 	} else if strings.Contains(key, "/") && name != "XML" && strings.HasPrefix(key, "/") {
 		c.refuse(d, "", "ctl:%s: the expression %q is not closed", what, cut(key))
 	}
-	if key == "" {
-		c.weigh(d, what, value, list)
+	c.weighTarget(d, what, value, list, name, key)
+}
+
+// weighTarget is weigh for a target that rules no longer look at. One name more or less is what exclusions are for, but not in
+// the rules that keep the scores, and not where its expression fits any name.
+func (c *check) weighTarget(d Directive, what, value string, list []known, name, key string) {
+	if key != "" && !fitsAll(key) {
+		list = slices.DeleteFunc(slices.Clone(list), func(k known) bool { return !k.book || !slices.Contains(k.names, name) })
 	}
+	c.weigh(d, what, value, list)
+}
+
+// fitsAll tells that the expression of a key fits names that have nothing in common.
+func fitsAll(key string) bool {
+	pattern, is := inSlashes(key)
+	if !is {
+		return false
+	}
+	re, err := regexp.Compile(pattern)
+	return err == nil && re.MatchString("q") && re.MatchString("json.items.0.note") && re.MatchString("user_id-7")
 }
 
 // looked refuses an exclusion from rules that don't look there: the engine compares names of variables letter by letter, and

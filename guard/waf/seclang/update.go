@@ -71,6 +71,7 @@ func (c *check) updateTarget(d Directive) {
 			c.insecure(d, "!"+t.Name+":name", "%s %s: nothing of %s is inspected any more", word, value, t.Name)
 		default:
 			c.looked(d, word+" "+value, list, name, t.Key)
+			c.weighTarget(d, word, value, list, name, t.Key)
 		}
 	}
 	c.compile(d, `SecRule ARGS "@unconditionalMatch" "id:1,phase:1,pass"`+"\n"+`SecRuleUpdateTargetById 1 "`+strings.Trim(parts[1], `"`)+`"`, nil)
@@ -85,7 +86,10 @@ func (c *check) updateAction(d Directive) {
 		return
 	}
 	list, ok := c.selected(d, word, parts[0])
-	if !ok || len(c.behind(d, word, parts[0], list)) == 0 {
+	if !ok {
+		return
+	}
+	if list = c.behind(d, word, parts[0], list); len(list) == 0 {
 		return
 	}
 	actions, err := SplitActions(strings.Trim(parts[1], `"`))
@@ -97,10 +101,13 @@ func (c *check) updateAction(d Directive) {
 		switch a.Name {
 		case "id", "phase", "chain", "skip", "skipafter", "capture":
 			c.refuse(d, "", "%s can't change %s of a rule; the engine would make another rule of it", word, a.Name)
-		case "pass", "nolog":
+		case "pass", "nolog", "block": // to block is to pass, since the core rules set it so
 			c.insecure(d, "", "%s %s: the rule no longer denies or is no longer told", word, parts[0])
-		default:
+		case "deny", "drop", "status", "log", "auditlog", "noauditlog", "msg", "logdata", "tag", "severity", "rev", "ver", "maturity", "accuracy":
 			c.action(d, &Rule{}, a)
+		default: // such as a transformation, behind which the rule finds nothing any more
+			c.action(d, &Rule{}, a)
+			c.weigh(d, word, parts[0]+" "+cut(a.Name), list)
 		}
 	}
 	c.compile(d, `SecAction "id:1,phase:1,pass"`+"\n"+`SecRuleUpdateActionById 1 `+parts[1], nil)
