@@ -137,6 +137,14 @@ func credentialAt(around string, hint int) (begin, end int) {
 	return 0, 0
 }
 
+// open tells that the hint stands there in its own letters, as far as the text has come.
+func (s *shape) open(around string, hint int) bool {
+	return s.hinted(around, hint) || s.kind == Credential && s.hinted(around+strings.Repeat("x", longEnough), hint)
+}
+
+// longEnough is how many letters of a key make one look into it.
+const longEnough = 16
+
 // begins tells that a long enough run of a key's letters begins with the hint. Telegram's stands behind its number.
 func begins(around string, hint int) bool {
 	run, telegram := hint, around[hint] == ':'
@@ -148,7 +156,7 @@ func begins(around string, hint int) bool {
 	for run < len(around) && (isWord(around[run]) || strings.IndexByte("-./", around[run]) >= 0) {
 		run++
 	}
-	return run-hint >= 16
+	return run-hint >= longEnough
 }
 
 // mask shows enough of a finding to recognise it, and nothing that could be used.

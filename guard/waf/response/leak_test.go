@@ -165,6 +165,35 @@ func TestDividedLeaks(t *testing.T) {
 	}
 }
 
+// Of what is found no more has left before than the hint that begins it, or five digits of a card and what parts them, wherever the text is divided.
+func TestNothingLeavesEarly(t *testing.T) {
+	for _, c := range leaking {
+		if !slices.Contains([]string{Credential, Connection, PrivateKey, Card}, c.kind) {
+			continue
+		}
+		text := "some text before it\n" + c.body + "\nand after"
+		found := leaksIn(t, text)
+		begin := int(found[slices.IndexFunc(found, func(f finding) bool { return f.kind == c.kind })].at)
+		may := begin + 6
+		for _, shape := range shared.shapes {
+			for _, hint := range shape.hints {
+				if at := strings.Index(text[begin:], hint); at >= 0 && shape.kind == c.kind {
+					may = max(may, begin+at+len(hint))
+				}
+			}
+		}
+		for cut := range len(text) {
+			s := &scanner{rules: shared, status: "200", holds: func(string) bool { return true }}
+			if early, _ := s.read([]byte(text[:cut]), false); len(early) > 0 {
+				continue
+			}
+			if left := cut - s.pending; left > may {
+				t.Fatalf("%q has left before it was found to be a %s", text[begin:left], c.kind)
+			}
+		}
+	}
+}
+
 // FuzzPieces holds what is found in pieces against what is found in the whole.
 func FuzzPieces(f *testing.F) {
 	for i, c := range leaking {

@@ -73,7 +73,7 @@ func (s *scanner) read(piece []byte, last bool) (leaks []finding, matched []*rul
 			return true
 		}
 		if at >= until {
-			if at < open && s.holding(shape.kind) && shape.hinted(text[max(0, at-reach):], min(at, reach)) {
+			if at < open && s.holding(shape.kind) && shape.open(text[max(0, at-reach):], min(at, reach)) {
 				open = at
 			}
 			return true
