@@ -75,7 +75,7 @@ func (x *Exchange) ReadBody() *body.Tree { return x.body.tree }
 // what that declares. Only the guard that judged it says so.
 func (x *Exchange) Conform() { x.conforms = true }
 
-// Conforms tells whether that is so. It is not while the contract is not enforced.
+// Conforms tells whether that is so. It is not where the contract is off, nor for what one in dry run would have denied.
 func (x *Exchange) Conforms() bool { return x.conforms }
 
 // Identify sets who is calling. It panics when called twice: two identities for one request is a fault, not a choice.

@@ -112,7 +112,7 @@ func (s *site) inspected(op *gate.Operation, now time.Time) string {
 	switch {
 	case st.rests(now) || st.body == nil:
 		return "off"
-	case !st.body.NeedsBody(op) && (op.Contract == nil || len(op.Contract.Bodies) > 0 || op.Stream.Kind != ""):
+	case !st.body.NeedsBody(op):
 		return "head only" + dryRun(st, now)
 	}
 	return "on" + dryRun(st, now)

@@ -122,5 +122,27 @@ func TestSinks(t *testing.T) {
 		if v := guard(t, Config{Exact: true}).Check(t.Context(), conforming(t, `{"page":"`+sql+`"}`, true)); v.Allowed() {
 			t.Error("exact: allowed")
 		}
+		if v := g.Check(t.Context(), conforming(t, `{"page":"`+sql+`"}`, false)); v.Allowed() {
+			t.Error("allowed without a judgement of the contract")
+		}
+	}
+}
+
+// A contract that declares no body here says nothing of one that comes all the same, because nobody enforces it: it is
+// inspected, whatever it is called.
+func TestUndeclaredBodiesAreInspected(t *testing.T) {
+	c, err := openapi.Load("shop.yaml", func(string) ([]byte, error) {
+		return []byte("openapi: 3.1.0\ninfo: {title: shop, version: \"1\"}\npaths: {/orders: {delete: {security: [], responses: {}}}}"), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guard(t, Config{})
+	for media, kind := range map[string]body.Kind{"application/json": body.JSON, "application/octet-stream": body.Opaque, "text/plain": body.Text} {
+		x := sample{method: "DELETE", path: "/orders", media: media, kind: kind, body: `{"note":"x' UNION SELECT password FROM users--"}`}.exchange()
+		x.Operation = &gate.Operation{API: "shop", Key: "dropOrders", Method: "DELETE", Template: "/orders", Contract: c.Operations[0]}
+		if v := g.Check(t.Context(), x); v.Code != gate.Attack {
+			t.Errorf("%s: %+v", media, v)
+		}
 	}
 }

@@ -56,7 +56,7 @@ func (g *Guard) ask(x *gate.Exchange, v *view.View, m *meter, a seclang.Applied,
 
 // leaveOut takes from the rules those values of which the contract says that they go where such rules have no business.
 func (g *Guard) leaveOut(tx transaction, x *gate.Exchange, v *view.View) {
-	if c := g.sinks(x.Operation); c.sinks {
+	if c := g.sinks(x); c.sinks {
 		c.Apply(tx, v)
 	}
 }

@@ -51,15 +51,15 @@ type settings struct {
 	learn               bool
 }
 
-// level gives the prefilter for an operation, made when it is first asked for: it waits until the rules are derived. It is
-// nil when nothing can be derived from them: then the engine judges all. Guards of the same rules and settings share one.
-func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
+// level gives the prefilter for an operation under exceptions and sinks, made when it is first asked for: it waits until the
+// rules are derived. It is nil when nothing can be derived from them: then the engine judges all. Guards of the same rules
+// and settings share one.
+func (g *Guard) level(op *gate.Operation, a seclang.Applied, c confined) *prefilter.Level {
 	d := g.derived()
 	if <-d.done; d.filter == nil {
 		return nil
 	}
 	levels, key := &g.set.levels, any(settings{g.cfg.Paranoia, g.cfg.Threshold, g.learning != nil})
-	c := g.sinks(op)
 	if len(a) > 0 || c.sinks { // those of an operation only ever become fewer, as they end
 		levels, key = &g.levels, op.Key+" "+strconv.Itoa(len(a))+" "+strconv.FormatBool(c.sinks)
 	}
@@ -74,12 +74,13 @@ func (g *Guard) level(op *gate.Operation, a seclang.Applied) *prefilter.Level {
 	return found.(*prefilter.Level)
 }
 
-// sinks is what the contract says of where values go, if the document wants to know.
-func (g *Guard) sinks(op *gate.Operation) confined {
-	if g.cfg.Exact {
+// sinks is what the contract says of where the values of a request go, if the request was found to be what it declares and
+// the document wants to know. It says nothing of what was decoded out of a value, whose name may look like that of another.
+func (g *Guard) sinks(x *gate.Exchange) confined {
+	if g.cfg.Exact || !x.Conforms() {
 		return confined{}
 	}
-	return g.confined(op)
+	return g.confined(x.Operation)
 }
 
 // Warm begins to derive what the first request would wait for.

@@ -55,7 +55,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	}
 	e := x()
 	tree, _ := e.Body(t.Context())
-	r, level := g.rules.room(), g.level(e.Operation, nil)
+	r, level := g.rules.room(), g.level(e.Operation, nil, g.sinks(e))
 	r.meter.start(time.Hour)
 	defer r.meter.end()
 	r.ready(level)

@@ -142,7 +142,7 @@ func inspects(op *gate.Operation) bool {
 	if op.Stream.Kind != "" && op.Stream.Kind != "sse" { // what asks for server-sent events is a plain request
 		return false
 	}
-	if op.Contract == nil {
+	if op.Contract == nil || len(op.Contract.Bodies) == 0 { // who enforces the contract refuses one that it does not declare
 		return true
 	}
 	for _, b := range op.Contract.Bodies {
@@ -172,7 +172,9 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
 	applied := g.except.For(x.Operation.Key, g.now())
-	g.level(x.Operation, applied) // what is made, or waited for, by the first requests is not on their account
+	for _, c := range []confined{g.sinks(x), {}} { // what is made, or waited for, by the first requests is not on their account
+		g.level(x.Operation, applied, c)
+	}
 	r.find = g.finder(x)
 	r.meter.start(g.cfg.Budget)
 	defer r.meter.end()
@@ -193,7 +195,7 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 
 // decide judges what the rules can read, and tells whether that was possible without the engine.
 func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.Applied) (verdict gate.Verdict, fast bool) {
-	level := g.level(x.Operation, applied)
+	level := g.level(x.Operation, applied, g.sinks(x))
 	if level == nil {
 		verdict, _ := g.ask(x, v, &r.meter, applied, nil)
 		return verdict, false

@@ -25,16 +25,21 @@ func processor(x *gate.Exchange, tree *body.Tree) string {
 	case body.Text:
 		return "RAW"
 	case body.Opaque:
-		if x.Operation.Contract == nil {
+		if !declaresOpaque(x.Operation) {
 			return "RAW"
 		}
 	}
 	return ""
 }
 
+// declaresOpaque tells that bytes which nobody reads may be what a contract declares. Where it declares no body at all, and
+// is not enforced, anybody may call anything opaque, as without a contract.
+func declaresOpaque(op *gate.Operation) bool {
+	return op.Contract != nil && len(op.Contract.Bodies) > 0
+}
+
 // fillBody reads the body as the strict reader understood it. Text is one argument, whatever signs it holds. Opaque bytes
-// are not looked into where a contract declares them; without a contract anybody may call anything opaque, so they are
-// read as text.
+// are not looked into where a contract declares them; elsewhere they are read as text.
 func (v *View) fillBody(x *gate.Exchange, tree *body.Tree) {
 	if len(tree.Raw) >= mostBytes {
 		v.tooMany = true
@@ -58,7 +63,7 @@ func (v *View) fillBody(x *gate.Exchange, tree *body.Tree) {
 		v.arg(v.args.post, "text", text)
 		v.setBody(text)
 	case body.Opaque:
-		if x.Operation.Contract == nil {
+		if !declaresOpaque(x.Operation) {
 			bytes := string(tree.Raw)
 			v.arg(v.args.post, "bytes", bytes)
 			v.setBody(bytes)

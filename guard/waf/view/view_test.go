@@ -55,6 +55,7 @@ func TestEveryVariableIsKnown(t *testing.T) {
 // What the differences from the engine's own readers allow, and what the guard has fed since it began.
 func TestWhatTheRulesRead(t *testing.T) {
 	field := &openapi.Operation{Requests: openapi.Requests{Parameters: []*openapi.Parameter{{Name: "X-Shop", In: "header"}, {Name: "q", In: "query"}}}}
+	picture := &openapi.Operation{Requests: openapi.Requests{Bodies: []*openapi.Body{{MediaType: "image/png", Kind: body.Opaque}}}}
 	for name, c := range map[string]struct {
 		s        sample
 		variable variables.RuleVariable
@@ -66,7 +67,8 @@ func TestWhatTheRulesRead(t *testing.T) {
 		"all arguments":                      {sample{method: "POST", target: "/p?a=1", fields: map[string]string{"Content-Type": "text/plain"}, body: "t"}, variables.Args, []Pair{{"a", "1"}, {"path.1", "p"}, {"text", "t"}}},
 		"names of all arguments":             {sample{method: "POST", target: "/p?a=1", fields: map[string]string{"Content-Type": "text/plain"}, body: "t"}, variables.ArgsNames, []Pair{{"a", "a"}, {"path.1", "path.1"}, {"text", "text"}}},
 		"bytes without a contract":           {post("application/octet-stream", "x"), variables.ArgsPost, []Pair{{"bytes", "x"}}},
-		"bytes with a contract":              {sample{method: "POST", target: "/p", fields: map[string]string{"Content-Type": "image/png"}, body: "x", contract: field}, variables.ArgsPost, nil},
+		"bytes that a contract declares":     {sample{method: "POST", target: "/p", fields: map[string]string{"Content-Type": "image/png"}, body: "x", contract: picture}, variables.ArgsPost, nil},
+		"bytes that it does not declare":     {sample{method: "POST", target: "/p", fields: map[string]string{"Content-Type": "image/png"}, body: "x", contract: field}, variables.ArgsPost, []Pair{{"bytes", "x"}}},
 		"attributes":                         {post("text/xml", `<a b="1">t</a>`), variables.ArgsPost, []Pair{{"xml.attribute", "1"}}},
 		"a document that breaks off":         {post("text/xml", `<a b="1"><c d="' or`), variables.ArgsPost, []Pair{{"xml.attribute", "1"}, {"xml.attribute", `<c d="' or`}}},
 		"texts and attributes":               {post("text/xml", `<a b="1"> t <c/>u</a>`), variables.XML, []Pair{{"//@*", "1"}, {"/*", "t"}, {"/*", "u"}}},
