@@ -80,7 +80,8 @@ func New(s Scope) (*Environment, error) {
 // Condition is a loaded expression that is true or false of a request. Many goroutines may use it.
 type Condition struct {
 	text    string
-	program cel.Program
+	program cel.Program // counts its steps
+	quick   cel.Program // doesn't; nil where the bound isn't known
 	reads   []string
 	cost    Cost
 }
@@ -118,11 +119,11 @@ func (e *Environment) Compile(text string) (*Condition, error) {
 	if estimate.Min > e.scope.Cost {
 		return nil, Faults{{Line: 1, Column: 1, What: fmt.Sprintf("judging one request costs at least %d, and may cost at most %d", estimate.Min, e.scope.Cost)}}
 	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if !c.cost.Bounded {
-		options = append(options, cel.CostLimit(e.scope.Cost), cel.CostTracking(actual{}))
+	optimized := cel.EvalOptions(cel.OptOptimize)
+	if c.program, err = e.env.Program(checked, optimized, cel.CostLimit(e.scope.Cost), cel.CostTracking(actual{})); err == nil && c.cost.Bounded {
+		c.quick, err = e.env.Program(checked, optimized)
 	}
-	if c.program, err = e.env.Program(checked, options...); err != nil {
+	if err != nil {
 		return nil, Faults{{Line: 1, Column: 1, What: err.Error()}}
 	}
 	return c, nil

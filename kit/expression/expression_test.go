@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -219,6 +220,45 @@ func TestCost(t *testing.T) {
 	}
 }
 
+// A condition that is cheap once is not, asked of each of many values: what it took is counted, though its bound is known.
+func TestManyAreCounted(t *testing.T) {
+	e := environment(t, expression.Scope{Value: expression.Anything})
+	c, err := e.Compile(`request.segments.exists(s, size(s) > 30)`)
+	if err != nil || !c.Cost().Bounded {
+		t.Fatal(c, err)
+	}
+	s := subject(t, body.Empty, "")
+	s.Request.Segments = strings.Split(strings.Repeat("a/", 99)+"a", "/")
+	for range 100 {
+		if yes, err := c.HoldsFor(s, expression.TextValue("x")); yes || err != nil {
+			t.Fatal(yes, err)
+		}
+	}
+	if s.Spent < 90*300 {
+		t.Errorf("%d steps", s.Spent)
+	}
+}
+
+// What a variable has is made once for a request, not in each turn of a loop.
+func TestFieldsAreMadeOnce(t *testing.T) {
+	e := environment(t, expression.Scope{Cost: 1_000_000})
+	c, err := e.Compile(`body.all(n, size(request.query) == 256 && size(request.headers) == 2)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := subject(t, body.JSON, "["+strings.Repeat("1,", 5000)+"1]")
+	s.Request.Query = nil
+	for i := range 256 {
+		s.Request.Query = append(s.Request.Query, canon.Pair{Name: strconv.Itoa(i)})
+	}
+	if yes, err := c.Holds(s); !yes || err != nil {
+		t.Fatal(yes, err)
+	}
+	if n := testing.AllocsPerRun(1, func() { _, _ = c.Holds(s) }); n > 100_000 { // some for each turn; not a table
+		t.Errorf("%.0f allocations", n)
+	}
+}
+
 // FuzzCompile: no text makes the loader panic or take long, a fault has its place, and what is loaded can be judged.
 func FuzzCompile(f *testing.F) {
 	for _, seed := range []string{`true`, `body.items.exists(i, i.qty < 0)`, `request.metod == 1`, "a &&\n&& b", `[1,2].map(x, x * x)[0] == 1`, `{"a": body}.a == body`, `"\xff"`, "\x00", `value.matches("a{1000}{1000}")`,
@@ -263,6 +303,7 @@ func BenchmarkHolds(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
+				s.Spent = 0 // each is the first of its request
 				_, _ = c.HoldsFor(s, expression.TextValue("some text that is looked at"))
 			}
 		})

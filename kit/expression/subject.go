@@ -36,9 +36,10 @@ type Subject struct {
 
 	Spent uint64 // steps that judging has taken so far, for who asks many times
 
-	value ref.Val
-	tree  *tree
-	read  ref.Val // the body, once it was asked for
+	value  ref.Val
+	tree   *tree
+	read   ref.Val            // the body, once it was asked for
+	fields map[*field]ref.Val // of variables, once they were asked for
 }
 
 // Value is what stands at a place of a request.
@@ -49,6 +50,11 @@ func TextValue(text string) Value { return Value{celtypes.String(text)} }
 
 // PartValue is one part of a multipart body.
 func PartValue(p body.Part) Value { return Value{part(p)} }
+
+// ListValue is a list of one value.
+func ListValue(v Value) Value {
+	return Value{celtypes.NewRefValList(celtypes.DefaultTypeAdapter, []ref.Val{v.is})}
+}
 
 // BodyValue is the whole body.
 func (s *Subject) BodyValue() Value { return Value{s.bodyValue()} }
@@ -63,7 +69,11 @@ func (c *Condition) Holds(s *Subject) (bool, error) { return c.HoldsFor(s, Value
 // HoldsFor is Holds with what the variable value stands for.
 func (c *Condition) HoldsFor(s *Subject, v Value) (bool, error) {
 	s.value = v.is
-	out, details, err := c.program.Eval(s)
+	program := c.program
+	if c.quick != nil && s.Spent < uncounted {
+		program = c.quick
+	}
+	out, details, err := program.Eval(s)
 	s.Spent += turnCost
 	if details != nil && details.ActualCost() != nil {
 		s.Spent += *details.ActualCost()
@@ -80,6 +90,10 @@ func (c *Condition) HoldsFor(s *Subject, v Value) (bool, error) {
 
 // turnCost is what asking costs, in steps, whatever is asked.
 const turnCost = 10
+
+// uncounted is up to how many steps of a request conditions of which the bound is known are asked without counting theirs, which
+// takes as long again: the first ten are. What is cheap once is not when it is asked of each of many values.
+const uncounted = 10 * turnCost
 
 // told keeps values of the request out of an error: a key that isn't there may be one that the request named.
 func told(err error) error {
@@ -179,6 +193,22 @@ func (v *view) Type() ref.Type { return celtypes.NewObjectType("gatehouse." + v.
 // Value is the view itself: fields are read from it.
 func (v *view) Value() any { return v }
 
+// field gives a field of a variable. A map is made once: a condition may ask for it in every turn of a loop.
+func (s *Subject) field(f *field) ref.Val {
+	if f.is.Kind() != celtypes.MapKind {
+		return f.get(s)
+	}
+	v, made := s.fields[f]
+	if !made {
+		if s.fields == nil {
+			s.fields = map[*field]ref.Val{}
+		}
+		v = f.get(s)
+		s.fields[f] = v
+	}
+	return v
+}
+
 func (s *Subject) param(name string) ref.Val {
 	for i := range s.Params {
 		if s.Params[i].Name == name {
@@ -238,19 +268,22 @@ func texts(list []string) ref.Val { return celtypes.NewStringList(celtypes.Defau
 
 // pairs is a query or a form: each name with all of its values.
 func pairs(all []canon.Pair) ref.Val {
+	return grouped(len(all), func(i int) (string, string) { return all[i].Name, all[i].Value }, texts)
+}
+
+// grouped is a map from each name, in the order in which they come, to the list of what has it.
+func grouped[V any](n int, at func(int) (string, V), list func([]V) ref.Val) ref.Val {
+	of := make(map[string][]V, n)
 	t := &table{find: func(name string) (ref.Val, bool) {
-		var values []string
-		for i := range all {
-			if all[i].Name == name {
-				values = append(values, all[i].Value)
-			}
-		}
-		return texts(values), values != nil
+		values, ok := of[name]
+		return list(values), ok
 	}}
-	for i := range all {
-		if !slices.Contains(t.names, all[i].Name) {
-			t.names = append(t.names, all[i].Name)
+	for i := range n {
+		name, value := at(i)
+		if _, twice := of[name]; !twice {
+			t.names = append(t.names, name)
 		}
+		of[name] = append(of[name], value)
 	}
 	return t
 }
@@ -342,21 +375,9 @@ func (s *Subject) wholeBody() ref.Val {
 }
 
 func parts(all []body.Part) ref.Val {
-	t := &table{find: func(name string) (ref.Val, bool) {
-		var list []ref.Val
-		for i := range all {
-			if all[i].Name == name {
-				list = append(list, part(all[i]))
-			}
-		}
-		return celtypes.NewRefValList(celtypes.DefaultTypeAdapter, list), list != nil
-	}}
-	for i := range all {
-		if !slices.Contains(t.names, all[i].Name) {
-			t.names = append(t.names, all[i].Name)
-		}
-	}
-	return t
+	return grouped(len(all), func(i int) (string, ref.Val) { return all[i].Name, part(all[i]) }, func(list []ref.Val) ref.Val {
+		return celtypes.NewRefValList(celtypes.DefaultTypeAdapter, list)
+	})
 }
 
 // part is a map of filename, type and data; the data are a text when they are UTF-8, else bytes.

@@ -141,13 +141,13 @@ func (t *types) FindStructFieldType(name, wanted string) (*celtypes.FieldType, b
 	}
 	return &celtypes.FieldType{
 		Type:  f.is,
-		IsSet: func(of any) bool { v, ok := of.(*view); return ok && !isEmpty(f.get(v.subject)) },
+		IsSet: func(of any) bool { v, ok := of.(*view); return ok && !isEmpty(v.subject.field(f)) },
 		GetFrom: func(of any) (any, error) {
 			v, ok := of.(*view)
 			if !ok {
 				return nil, fmt.Errorf("%s has no field %s", r.variable, f.name)
 			}
-			return f.get(v.subject), nil
+			return v.subject.field(f), nil
 		},
 	}, true
 }
