@@ -64,6 +64,9 @@ func (l *Loader) Check(p Patch, api *gate.API, now time.Time, fresh bool) (*Comp
 	}
 	c, more := l.compile(p, known)
 	list = append(list, more...)
+	if c != nil {
+		list = append(list, c.place.unseen()...)
+	}
 	if c != nil && p.Operation != "" && known != nil {
 		list = append(list, c.reaches(find(api, p.Operation), known)...)
 	}
@@ -218,9 +221,19 @@ func (c *Compiled) about() string {
 func (l *Loader) Added(api string, p Patch) *Compiled {
 	c, err := l.Compile(p)
 	if err != nil {
-		c = &Compiled{Patch: p, broken: fmt.Errorf("this version can't load it: %w", err)}
+		return Unloaded(api, p, err)
 	}
-	c.lift, c.where = "gatehouse patch remove "+p.ID+" --api "+api, "added by command"
+	return c.added(api)
+}
+
+// Unloaded is a patch that was added by command and of which this version doesn't understand something: it denies every request
+// that it could be about.
+func Unloaded(api string, p Patch, why error) *Compiled {
+	return (&Compiled{Patch: p, broken: fmt.Errorf("this version can't load it: %w", why)}).added(api)
+}
+
+func (c *Compiled) added(api string) *Compiled {
+	c.lift, c.where = "gatehouse patch remove "+c.ID+" --api "+api, "added by command"
 	return c
 }
 

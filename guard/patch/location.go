@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
+	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/expression"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
@@ -28,7 +29,7 @@ const (
 type location struct {
 	kind   kind
 	name   string   // of a parameter, field or cookie; "*" for each; "" for the path itself
-	tokens []string // of a JSON pointer, decoded
+	tokens []string // of a JSON pointer, decoded; of a query the name alone
 	every  []bool   // which tokens are *
 }
 
@@ -55,20 +56,27 @@ func readLocation(at string) (l location, err error) {
 	case !named || name == "" || len(name) > 200:
 		return l, mistake.Mistake{What: fmt.Sprintf("which %s? name one, or all", part), Write: "at: " + part + ".NAME, or at: " + part + ".*"}
 	}
-	if k == inHeader {
-		name = http.CanonicalHeaderKey(name)
+	return location{kind: k, name: name, tokens: []string{name}, every: []bool{name == "*"}}, nil
+}
+
+// unseen lists why nothing ever stands at the place: a field that no guard is shown.
+func (l location) unseen() (list mistake.List) {
+	if l.kind != inHeader || l.name == "*" || canon.Kept(l.name) {
+		return nil
 	}
-	return location{kind: k, name: name}, nil
+	write := map[string]string{"Host": "when: request.host == ...", "Content-Length": "when: request.length > ..."}[http.CanonicalHeaderKey(l.name)]
+	list.Add("at", write, "no server gets a field %q from a client: it is refused or removed before", l.name)
+	return list
 }
 
 func (location) wrong(at string) error {
-	part, rest, _ := strings.Cut(at, ".")
-	if i := strings.IndexByte(part, '/'); i >= 0 {
-		part, rest = part[:i], ""
+	part, rest := at, ""
+	if i := strings.IndexAny(at, "./"); i >= 0 {
+		part, rest = at[:i], at[i:]
 	}
 	near := mistake.Nearest(part, []string{"path", "query", "header", "cookie", "body", "request"})
-	if near != "" && rest != "" {
-		near += "." + rest
+	if rest != "" && (near == "body") == (rest[0] == '/') {
+		near += rest
 	}
 	return mistake.Mistake{What: fmt.Sprintf("%q is no place in a request; there are path.NAME, query.NAME, header.NAME, cookie.NAME, body/POINTER and request", at), Write: near}
 }
@@ -106,7 +114,8 @@ func (l location) typed() expression.Type {
 }
 
 // values gives what stands at the place, one after another, until visit says that it is enough. An error says that nobody can
-// look there.
+// look there. Names are taken as the most lenient server takes them, so that a patch isn't walked round by writing QTY for qty:
+// in any case, and fields of a head whatever signs stand in them.
 func (l location) values(x *gate.Exchange, s *expression.Subject, visit func(expression.Value) bool) error {
 	r := x.Request
 	switch l.kind {
@@ -122,13 +131,11 @@ func (l location) values(x *gate.Exchange, s *expression.Subject, visit func(exp
 				return nil
 			}
 		}
-	case inQuery, inCookie:
-		list := r.Query
-		if l.kind == inCookie {
-			list = r.Cookies
-		}
-		for i := range list {
-			if (l.name == "*" || list[i].Name == l.name) && visit(expression.TextValue(list[i].Value)) {
+	case inQuery:
+		l.pairs(r.Query, visit)
+	case inCookie:
+		for i := range r.Cookies {
+			if (l.name == "*" || strings.EqualFold(r.Cookies[i].Name, l.name)) && visit(expression.TextValue(r.Cookies[i].Value)) {
 				return nil
 			}
 		}
@@ -141,21 +148,54 @@ func (l location) values(x *gate.Exchange, s *expression.Subject, visit func(exp
 }
 
 func (l location) fields(fields http.Header, visit func(expression.Value) bool) {
-	if l.name != "*" {
-		for _, v := range fields[l.name] {
-			if visit(expression.TextValue(v)) {
-				return
-			}
+	for name, values := range fields {
+		if l.name != "*" && !canon.Alike(name, l.name) {
+			continue
 		}
-		return
-	}
-	for _, values := range fields {
 		for _, v := range values {
 			if visit(expression.TextValue(v)) {
 				return
 			}
 		}
 	}
+}
+
+// pairs gives the values of a query or a form.
+func (l location) pairs(all []canon.Pair, visit func(expression.Value) bool) {
+	for i := range all {
+		there, below := l.named(all[i].Name)
+		v := expression.TextValue(all[i].Value)
+		if below {
+			v = expression.ListValue(v)
+		}
+		if there && visit(v) {
+			return
+		}
+	}
+}
+
+// unbracketed writes items[0][qty] as items.0.qty.
+var unbracketed = strings.NewReplacer("]", "", "[", ".")
+
+// named tells whether a field of this name stands at the place, or below it: what JSON says by structure, forms say by names
+// such as items[0][qty], items[][qty] or items.0.qty, or by a name that stands several times.
+func (l location) named(name string) (there, below bool) {
+	if len(l.tokens) == 1 && (l.every[0] || strings.EqualFold(name, l.tokens[0])) {
+		return true, false
+	}
+	parts := strings.Split(unbracketed.Replace(name), ".")
+	for i, token := range l.tokens {
+		switch {
+		case l.every[i]:
+		case i >= len(parts):
+			if _, err := strconv.Atoi(token); err != nil {
+				return false, false
+			}
+		case !strings.EqualFold(parts[i], token) && (i == 0 || parts[i] != ""):
+			return false, false
+		}
+	}
+	return true, len(parts) > len(l.tokens)
 }
 
 // inside gives what stands at the pointer in the body. A form has fields, parts have names; what has no structure can't be
@@ -173,20 +213,15 @@ func (l location) inside(s *expression.Subject, visit func(expression.Value) boo
 	case body.JSON:
 		l.nodes(tree.Nodes, 0, 0, func(i int) bool { return visit(s.NodeValue(i)) })
 	case body.Form:
-		if len(l.tokens) > 1 {
-			return nil
-		}
-		for i := range tree.Form {
-			if (l.every[0] || tree.Form[i].Name == l.tokens[0]) && visit(expression.TextValue(tree.Form[i].Value)) {
-				return nil
-			}
-		}
+		l.pairs(tree.Form, visit)
 	case body.Multipart:
-		if len(l.tokens) > 1 {
-			return nil
-		}
 		for i := range tree.Parts {
-			if (l.every[0] || tree.Parts[i].Name == l.tokens[0]) && visit(expression.PartValue(tree.Parts[i])) {
+			there, below := l.named(tree.Parts[i].Name)
+			v := expression.PartValue(tree.Parts[i])
+			if below {
+				v = expression.ListValue(v)
+			}
+			if there && visit(v) {
 				return nil
 			}
 		}
@@ -217,14 +252,11 @@ func (l location) nodes(nodes []body.Node, at, n int, visit func(int) bool) bool
 		wanted = i
 	}
 	for i, number := at+1, 0; i < int(of.Next); i, number = int(nodes[i].Next), number+1 {
-		if !l.every[n] && (of.Kind == body.Array && number != wanted || of.Kind == body.Object && nodes[i].Name != l.tokens[n]) {
+		if !l.every[n] && (of.Kind == body.Array && number != wanted || of.Kind == body.Object && !strings.EqualFold(nodes[i].Name, l.tokens[n])) {
 			continue
 		}
 		if l.nodes(nodes, i, n+1, visit) {
 			return true
-		}
-		if !l.every[n] {
-			return false
 		}
 	}
 	return false

@@ -78,7 +78,7 @@ func TestWhatAPatchMatches(t *testing.T) {
 	}{
 		{"query.q", `value.contains("' OR")`, body.Empty, "", Denied},
 		{"query.q", `value == "b"`, body.Empty, "", ""},
-		{"query.Q", "", body.Empty, "", ""}, // names of parameters are compared to the letter
+		{"query.Q", "", body.Empty, "", Denied}, // servers differ about the case of names
 		{"query.sort", "", body.Empty, "", Denied},
 		{"query.other", `true`, body.Empty, "", ""}, // nothing stands there
 		{"query.*", `value.contains("OR")`, body.Empty, "", Denied},
@@ -113,7 +113,28 @@ func TestWhatAPatchMatches(t *testing.T) {
 		{"body", `value == null`, body.JSON, "null", Denied},
 		{"body/q", `value == "2"`, body.Form, "q=1&q=2&p=3", Denied},
 		{"body/*", `value == "3"`, body.Form, "q=1&q=2&p=3", Denied},
-		{"body/q/0", ``, body.Form, "q=1", ""},
+		{"body/q/0", ``, body.Form, "q=1", Denied}, // a list of one
+		{"body/q/name", ``, body.Form, "q=1", ""},
+		// What servers take for the same name is the same place.
+		{"body/items/*/qty", `value < 0`, body.JSON, `{"items": [{"qty": 1, "Qty": -5}]}`, Denied},
+		{"body/Items/1/QTY", `value < 0`, body.JSON, cart, Denied},
+		{"body/kind", ``, body.JSON, `{"\u212aind": 1}`, Denied}, // the Kelvin sign is a k in another case
+		{"header.x-debug", ``, body.Empty, "", Denied},
+		{"header.x.debug", `value == "1"`, body.Empty, "", Denied},
+		{"cookie.SID", ``, body.Empty, "", Denied},
+		{"body/q", `value == "2"`, body.Form, "p=3&Q=2", Denied},
+		// What JSON says by structure, forms say by names.
+		{"body/items/*/qty", `int(value) < 0`, body.Form, "items[0][qty]=1&items[1][qty]=-5", Denied},
+		{"body/items/*/qty", `int(value) < 0`, body.Form, "items[][qty]=-5", Denied},
+		{"body/items/1/qty", `int(value) < 0`, body.Form, "items[][qty]=-5", Denied},
+		{"body/items/1/qty", `int(value) < 0`, body.Form, "items.1.qty=-5", Denied},
+		{"body/items/*/qty", `int(value) < 0`, body.Form, "items[0][sku]=-5&qty=-5&items[0][qty]=5", ""},
+		{"body/tags/*", `value == "b"`, body.Form, "tags=a&tags=b", Denied},
+		{"body/tags/*", `value == "b"`, body.Form, "tags[]=a&tags[]=b", Denied},
+		{"body/password", ``, body.Form, "password[$ne]=x", Denied},
+		{"body/password", `value.contains("'")`, body.Form, "password[$ne]=x", Failed}, // a list is no text
+		{"body/password", `value.exists(v, v == "x")`, body.Form, "password[$ne]=x", Denied},
+		{"body/a.b", ``, body.Form, "a.b=x", Denied},
 		{"body", `value.contains("<b>")`, body.XML, "<a><b>1</b></a>", Denied},
 		// What can't be judged is denied, wherever the reason lies.
 		{"body/q", ``, body.XML, "<a/>", Failed},
@@ -196,7 +217,7 @@ func TestWrongPatches(t *testing.T) {
 		{"place without name", func(p *Patch) { p.At = "query" }, "list[0].at: which query? name one, or all (write: at: query.NAME, or at: query.*)"},
 		{"pointer", func(p *Patch) { p.At = "body/a~2" }, "list[0].at: in a JSON pointer, ~ is written as ~0"},
 		{"deep", func(p *Patch) { p.At = "body" + strings.Repeat("/a", 65) }, "list[0].at: a pointer of more than 64 parts"},
-		{"bodyx", func(p *Patch) { p.At = "bodyx/a" }, `(write: body)`},
+		{"bodyx", func(p *Patch) { p.At = "bodyx/a" }, `(write: body/a)`},
 		{"path parameter", func(p *Patch) { p.At = "path.idd" }, `list[0].at: the path /orders/{id} has no parameter "idd" (write: at: path.id)`},
 		{"everything", func(p *Patch) { p.At, p.When = "", "" }, "list[0].when: a patch without a place and without a condition would close the operation"},
 		{"condition", func(p *Patch) { p.When = `value.contans("x")` }, `list[0].when: line 1, column 14: there is no "contans" here (write: contains)`},
@@ -204,6 +225,10 @@ func TestWrongPatches(t *testing.T) {
 		{"value of nothing", func(p *Patch) { p.At, p.When = "request", `value == "x"` }, `there is no "value" here`},
 		{"type", func(p *Patch) { p.When = `value > 5` }, "does not go with (string, int)"},
 		{"no truth", func(p *Patch) { p.At, p.When = "body/a", `value` }, "not true or false"},
+		{"a field that never comes", func(p *Patch) { p.At = "header.host" }, `list[0].at: no server gets a field "host" from a client: it is refused or removed before (write: when: request.host == ...)`},
+		{"a field of proxies", func(p *Patch) { p.At = "header.X-Forwarded-For" }, `list[0].at: no server gets a field "X-Forwarded-For"`},
+		{"an underscore", func(p *Patch) { p.At = "header.x_debug" }, `list[0].at: no server gets a field "x_debug"`},
+		{"no field name", func(p *Patch) { p.At = "header.x debug" }, `list[0].at: no server gets a field "x debug"`},
 		{"stream", func(p *Patch) { p.Operation, p.At, p.When = "feed", "body/a", "" }, "list[0].at: feed is a websocket stream, whose body nobody reads"},
 	} {
 		p := made(Patch{Operation: "putOrder", At: "query.q", When: `value == "x"`})

@@ -106,6 +106,19 @@ func Alike(a, b string) bool {
 	return true
 }
 
+// Kept tells that a field of this name can get from a client to a server: it is well formed, and nothing that is always removed.
+func Kept(name string) bool {
+	if checkName(name) != nil {
+		return false
+	}
+	name = http.CanonicalHeaderKey(name)
+	switch classOf(name) {
+	case bound, overriding, forwarding, length, expect:
+		return false
+	}
+	return !lookalike(name)
+}
+
 // lookalike says whether a name is one that we know in other clothes: X.Forwarded.For, Content^Length (B1, B17).
 func lookalike(name string) bool {
 	folded := make([]byte, len(name))
