@@ -4,6 +4,7 @@
 package kept
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
@@ -168,7 +169,10 @@ func (p *Patches) Add(ctx context.Context, e Entry) (Entry, error) {
 		return e, err
 	default:
 		was, err := read(old.Value)
-		if err == nil && was.Removed == nil && !was.Expired(now) {
+		if err != nil {
+			return e, err // it may be in force on nodes that understand it
+		}
+		if was.Removed == nil && !was.Expired(now) {
 			return e, ErrTwice
 		}
 		version = old.Version
@@ -214,13 +218,24 @@ func (p *Patches) write(ctx context.Context, key string, version int64, e Entry,
 	return nil
 }
 
-// read understands a record completely, or not at all.
+// read gives what a record says, as far as this version knows it.
 func read(value []byte) (Entry, error) {
 	var e Entry
 	if err := json.Unmarshal(value, &e); err != nil || e.API == "" || e.ID == "" || e.Until.IsZero() {
 		return Entry{}, errUnknown
 	}
 	return e, nil
+}
+
+// compile makes a patch ready. One that says more than this version knows, since a newer one wrote it, is not taken for one that
+// says less.
+func (p *Patches) compile(e Entry, value []byte) *patch.Compiled {
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.DisallowUnknownFields()
+	if err := d.Decode(new(Entry)); err != nil {
+		return patch.Unloaded(e.API, e.Patch, err)
+	}
+	return p.loader.Added(e.API, e.Patch)
 }
 
 // Load reads every patch from the store.
@@ -293,7 +308,7 @@ func (p *Patches) learn(records []Record) {
 		delete(p.unread, r.Key)
 		k := known{Entry: e, version: r.Version, until: r.Expires}
 		if e.Removed == nil {
-			k.ready = p.loader.Added(e.API, e.Patch)
+			k.ready = p.compile(e, r.Value)
 			if why := k.ready.Broken(); why != nil {
 				p.options.Log.Error("a patch can't be loaded, so it denies every request that it could be about", "api", e.API, "patch", e.ID, "error", why)
 			}

@@ -237,7 +237,9 @@ func TestOtherVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, v := range map[string][]byte{"patch/a": value, "patch/b": []byte(`{"form": 2}`), "patch/c": []byte(`[]`)} {
+	more := bytes.Replace(bytes.Replace(value, []byte(`"new"`), []byte(`"more"`), 1), []byte("value.isHostile()"), []byte("false"), 1)
+	more = append([]byte(`{"unless": "caller.known",`), more[1:]...) // were this not seen, it would be another patch
+	for key, v := range map[string][]byte{"patch/a": value, "patch/d": more, "patch/b": []byte(`{"form": 2}`), "patch/c": []byte(`[]`)} {
 		if _, err := db.Write(t.Context(), store.Write{Key: key, Value: v, Expires: noon.Add(40 * day)}); err != nil {
 			t.Fatal(err)
 		}
@@ -247,10 +249,30 @@ func TestOtherVersions(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	found := strings.Join(p.Findings(), "\n")
-	for _, want := range []string{"2 patches can't be read by this version", "patch new of shop denies every request that it could be about", "isHostile"} {
+	for _, want := range []string{"2 patches can't be read by this version", "patch new of shop denies every request that it could be about", "isHostile", "patch more of shop denies", `unknown field "unless"`} {
 		if !strings.Contains(found, want) {
 			t.Errorf("%q is not told in %q", want, found)
 		}
+	}
+}
+
+// What another version has written under a name is not written over: it may be in force there.
+func TestUnreadableIsNotReplaced(t *testing.T) {
+	c, gone := &clock{}, new(atomic.Bool)
+	db := file(t, filepath.Join(t.TempDir(), "store.db"), c.now)
+	p := node(t, db, gone, c.now)
+	if _, err := p.Add(t.Context(), entry("p-1", 30*day)); err != nil {
+		t.Fatal(err)
+	}
+	list, err := db.List(t.Context(), "patch/", "", 10)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if _, err := db.Write(t.Context(), store.Write{Key: list[0].Key, Value: []byte(`{"form": 2}`), Version: list[0].Version, Expires: list[0].Expires}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Add(t.Context(), entry("p-1", 30*day)); err == nil || !strings.Contains(err.Error(), "another version") {
+		t.Error("it is written over:", err)
 	}
 }
 
