@@ -78,6 +78,10 @@ func (t *trip) rehearse(r Rehearsal, ask func() gate.Verdict) gate.Verdict {
 				t.site, t.x.API = s, s.api
 			}
 		}
+		if t.x.API == nil || t.x.API.Name != r.API {
+			t.by = "match"
+			return gate.Deny(gate.NotFound, "match.api", "API %s does not begin at this path", r.API)
+		}
 	}
 	if v := t.match(); !v.Allowed() {
 		return v

@@ -27,6 +27,7 @@ apis:
 		"good":                {post("/v1/things", good, "Content-Length: 13\r\n"), "t", "", "t make"},
 		"any API":             {post("/v1/things", good, "Content-Length: 13\r\n"), "", "", "t make"},
 		"under another host":  {post("/v2/things", good, "Content-Length: 13\r\n"), "u", "", "u make"},
+		"of another API":      {post("/v1/things", good, "Content-Length: 13\r\n"), "u", "match match.api", ""},
 		"in chunks":           {post("/v1/things", "d\r\n"+good+"\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n"), "t", "", "t make"},
 		"wire":                {post("/v1/things", good, "Content-Length: 13\r\nContent-Length: 14\r\n"), "t", "wire framing.", ""},
 		"canon":               {"GET /v1/a%2Fb HTTP/1.1\r\nHost: x\r\n\r\n", "t", "canon path.encoded_slash", ""},
