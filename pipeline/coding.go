@@ -73,46 +73,54 @@ func codingOf(fields http.Header) (string, error) {
 
 // unpacked reads a body without its coding.
 type unpacked struct {
-	plain io.Reader
-	raw   *kept
-	close func()
-	count int64 // of what came out
+	coding string
+	raw    *kept
+	in     *bufio.Reader // over raw
+	plain  io.Reader     // nil until something is read: some decoders wait for the first bytes when they are made
+	close  func()
+	count  int64 // of what came out
 }
 
 // gunzips are readers of gzip, whose tables are large.
 var gunzips = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
-// decode begins to take a coding off. What is read of the body is kept in raw until it is taken.
-func decode(coding string, raw *kept) (*unpacked, error) {
-	d := &unpacked{raw: raw, close: func() {}}
-	in := bufio.NewReaderSize(raw, 4<<10)
-	var err error
-	switch coding {
+// decode takes a coding off. What is read of the body is kept in raw until it is taken.
+func decode(coding string, raw *kept) *unpacked {
+	return &unpacked{coding: coding, raw: raw, in: bufio.NewReaderSize(raw, 4<<10), close: func() {}}
+}
+
+func (d *unpacked) begin() (err error) {
+	switch d.coding {
 	case "gzip", "x-gzip":
 		z := gunzips.Get().(*gzip.Reader)
 		d.plain, d.close = z, func() { gunzips.Put(z) }
-		err = z.Reset(in)
+		err = z.Reset(d.in)
 	case "deflate":
-		d.plain, err = zlib.NewReader(in)
+		d.plain, err = zlib.NewReader(d.in)
 	case "br":
-		d.plain = brotli.NewReader(&delayed{from: in})
+		d.plain = brotli.NewReader(&delayed{from: d.in})
 	case "zstd":
 		var z *zstd.Decoder
-		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
+		if z, err = zstd.NewReader(d.in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
 			d.plain, d.close = z, z.Close
 		}
 	}
-	return d, err
+	return err
 }
 
 // Read gives what comes out. The end comes only where the body ends too: what stands behind the compressed data would pass
 // unread.
-func (d *unpacked) Read(p []byte) (int, error) {
-	n, err := d.plain.Read(p)
+func (d *unpacked) Read(p []byte) (n int, err error) {
+	if d.plain == nil {
+		err = d.begin()
+	}
+	if err == nil {
+		n, err = d.plain.Read(p)
+	}
 	if d.count += int64(n); d.count > loose && d.count > swollen*d.raw.passed() {
 		return 0, errSwollen
 	}
-	if errors.Is(err, io.EOF) && !d.raw.ended() {
+	if errors.Is(err, io.EOF) && (d.in.Buffered() > 0 || !d.raw.ended()) {
 		return n, errors.New("something stands behind its compressed data")
 	}
 	return n, err
@@ -178,6 +186,13 @@ func (k *kept) take() []byte {
 	b := k.bytes
 	k.bytes = nil
 	return b
+}
+
+// waiting is how much that is.
+func (k *kept) waiting() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.bytes)
 }
 
 func (k *kept) passed() int64 {

@@ -29,12 +29,16 @@ type inspected struct {
 	patient  *patient  // nil when the length is known
 	decoder  *unpacked // nil without a coding
 	looks    []look
+	most     int    // of bytes that are held before anything is judged
 	held     []byte // read, judged, and not sent
 	end      error  // that came with it: io.EOF, or why the server's body broke
 	departed bool   // the head has left
 	flush    bool   // what is sent leaves at once
 	closed   bool
 }
+
+// errWaits tells that an answer would fill the memory.
+var errWaits = errors.New("so much of it may be the beginning of something that it would have to wait as a whole")
 
 // look is one guard that looks.
 type look struct {
@@ -71,10 +75,10 @@ func (t *trip) inspect(a *gate.Answer, response *http.Response) (i *inspected, v
 		i.end = io.EOF
 		return i, i.say(func(l look) gate.Verdict { return l.Begin(t.r.Context(), nil, true) })
 	}
-	most, wait := 0, time.Duration(0)
+	wait := time.Duration(0)
 	for _, l := range i.looks {
 		m, w := l.Hold()
-		most, wait = max(most, m), max(wait, w)
+		i.most, wait = max(i.most, m), max(wait, w)
 	}
 	if v = i.open(a.Fields, response.StatusCode); !v.Allowed() || i.plain == nil {
 		return i, v
@@ -83,7 +87,7 @@ func (t *trip) inspect(a *gate.Answer, response *http.Response) (i *inspected, v
 		i.patient = newPatient(i.plain, wait, i.forget)
 		i.plain = i.patient
 	}
-	return i, i.begin(t.r.Context(), response.ContentLength, most)
+	return i, i.begin(t.r.Context(), response.ContentLength)
 }
 
 // open takes the coding off.
@@ -96,21 +100,19 @@ func (i *inspected) open(fields http.Header, status int) gate.Verdict {
 	if err == nil && status == http.StatusPartialContent {
 		err = errors.New("it is a part of what is compressed")
 	}
-	if err == nil {
-		i.decoder, err = decode(coding, i.raw)
+	if err != nil {
+		return i.unread(err)
 	}
-	if err == nil {
-		i.plain = i.decoder
-		return gate.Allow()
-	}
-	return i.unread(err)
+	i.decoder = decode(coding, i.raw)
+	i.plain = i.decoder
+	return gate.Allow()
 }
 
 // begin holds the first bytes and has them judged.
-func (i *inspected) begin(ctx context.Context, length int64, most int) gate.Verdict {
-	size := most
+func (i *inspected) begin(ctx context.Context, length int64) gate.Verdict {
+	size := i.most
 	if i.raw == nil && length >= 0 {
-		size = int(min(length, int64(most)))
+		size = int(min(length, int64(i.most)))
 	}
 	var err error
 	i.held, err = i.hold(size, length)
@@ -210,6 +212,9 @@ func (i *inspected) copy() {
 		i.end = err
 		i.judge(buffer[:n], err != nil)
 		i.send(buffer[:n], err == nil)
+		if i.raw != nil && i.raw.waiting() > i.most+loose {
+			i.must(i.unread(errWaits))
+		}
 	}
 	if i.end == nil {
 		i.pass(buffer[:])

@@ -288,6 +288,68 @@ func TestSlowAnswers(t *testing.T) {
 	}
 }
 
+// To take a coding off, nothing is read before somebody reads, who can stop waiting.
+func TestDecodersDontWait(t *testing.T) {
+	for _, coding := range readable {
+		body := text(1000)
+		from := &counted{from: strings.NewReader(encoded(t, strings.TrimPrefix(coding, "x-"), body))}
+		d := decode(coding, &kept{from: from})
+		if from.n != 0 {
+			t.Errorf("%s reads %d bytes", coding, from.n)
+		}
+		if got, err := io.ReadAll(d); err != nil || string(got) != body {
+			t.Errorf("%s: %d bytes, %v", coding, len(got), err)
+		}
+		d.close()
+	}
+}
+
+// panics is a server's body at which a decoder fails badly.
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("a decoder's mistake") }
+
+// A decoder that panics ends the answer, never the process, though it may run in a goroutine of its own.
+func TestPanicWhileReadingAnAnswer(t *testing.T) {
+	for name, coding := range map[string]string{"plain": "", "compressed": "gzip"} {
+		for _, length := range []int64{-1, 100} {
+			r := looking(t, response.Config{Mode: response.Block}, "")
+			r.answer = answering(200, coding, "application/json", length, panics{})
+			w := r.ask("GET", "http://t.test/things", "")
+			if last := r.events[len(r.events)-1]; last.Kind == gate.KindExchange && w.Code < 500 {
+				t.Errorf("%s, %d: %d, %+v", name, length, w.Code, last)
+			}
+		}
+	}
+}
+
+// What waits of a compressed answer is bounded: one that always looks like the beginning of something does not fill the memory.
+func TestWhatWaitsIsBounded(t *testing.T) {
+	r := looking(t, response.Config{Mode: response.Block, Exact: 4 * unit.KiB}, "")
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.NoCompression)
+	_, _ = io.WriteString(z, strings.Repeat("1 2 3 4 ", 3<<20/8)) // each may be the beginning of a card's number
+	_ = z.Close()
+	from := &counted{from: &b}
+	r.answer = answering(200, "gzip", "text/plain", -1, from)
+	r.ask("GET", "http://t.test/things", "")
+	if last := r.events[len(r.events)-1]; from.n > 1<<20+128<<10 || last.Kind != gate.KindBroken || last.Decision.Reason != response.ReasonUnread {
+		t.Errorf("%d bytes were read, and: %+v", from.n, last)
+	}
+}
+
+// counted tells how much was read.
+type counted struct {
+	from io.Reader
+	n    int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += n
+	return n, err
+}
+
 // Only codings that can be taken off are asked for, and parts as they are.
 func TestCodingsAskedFor(t *testing.T) {
 	r := looking(t, response.Config{}, "")
@@ -319,7 +381,7 @@ func TestUnreadableAnswers(t *testing.T) {
 		coding, body string
 	}{
 		"unknown coding": {200, "compress", "xyz"}, "not gzip": {200, "gzip", text(100)}, "cut gzip": {200, "gzip", encoded(t, "gzip", text(100_000))[:1000]},
-		"two codings": {200, "gzip, gzip", "xyz"}, "more behind": {200, "gzip", encoded(t, "gzip", "x") + "GARBAGE"}, "br and more": {200, "br", encoded(t, "br", "x") + secret},
+		"two codings": {200, "gzip, gzip", "xyz"}, "more behind": {200, "gzip", encoded(t, "gzip", "x") + "GARBAGE"}, "br and more": {200, "br", encoded(t, "br", "x") + secret}, "deflate and more": {200, "deflate", encoded(t, "deflate", "x") + secret},
 		"part of gzip": {206, "gzip", encoded(t, "gzip", text(1000))}, "bomb": {200, "gzip", bomb},
 	} {
 		for mode, want := range map[response.Mode]int{response.Block: 502, response.Detect: c.status} {

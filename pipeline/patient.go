@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -32,11 +33,22 @@ func newPatient(from io.Reader, wait time.Duration, done func()) *patient {
 		buffer := buffers.Get().(*[32 << 10]byte)
 		defer buffers.Put(buffer) // who asked has told that it is done with what it got
 		for range p.ask {
-			n, err := from.Read(buffer[:])
+			n, err := readOnce(from, buffer[:])
 			p.got <- piece{buffer[:n], err}
 		}
 	}()
 	return p
+}
+
+// readOnce reads. A decoder that panics at what a server sent has failed, like any other: nobody above this goroutine would
+// keep the process from ending.
+func readOnce(from io.Reader, b []byte) (n int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n, err = 0, fmt.Errorf("reading it panicked: %s at %s", panicked(p), origin())
+		}
+	}()
+	return from.Read(b)
 }
 
 // Read gives what has come, or errLate once the time is over.
