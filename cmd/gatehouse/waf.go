@@ -90,6 +90,9 @@ func (n *node) learned(_ context.Context, q learnedOf, _ control.Progress) (answ
 		}
 		one := learnedAPI{Name: name}
 		one.Learned, one.Learns = all[name]
+		if one.Lines == nil {
+			one.Lines = []seclang.LearnedLine{} // a list, for whoever goes over it
+		}
 		for i := range one.Lines {
 			complete(&one.Lines[i], now)
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 )
 
@@ -17,6 +20,21 @@ func coreRules(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: corerules FOLDER")
 	}
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), coreruleset.FS))
+}
+
+// What is told of an API that doesn't learn has the same form as of one that does: jq goes over its lines.
+func TestLearnedLinesAreAList(t *testing.T) {
+	n := newNode(t.TempDir(), slog.New(slog.DiscardHandler), waf.Load())
+	defer n.close()
+	n.current.apis = []string{"shop"}
+	answer, err := n.learned(t.Context(), learnedOf{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(answer)
+	if err != nil || !bytes.Contains(text, []byte(`"lines":[]`)) || bytes.Contains(text, []byte(`"since"`)) {
+		t.Errorf("%s %v", text, err)
+	}
 }
 
 // What is printed of learning, in each of its states.

@@ -186,7 +186,7 @@ func (l *Learning) count(at line) *counts {
 
 // Learned is the report: what the rules found without denying, most often denied first.
 type Learned struct {
-	Since    time.Time     `json:"since"`
+	Since    time.Time     `json:"since,omitzero"`
 	Requests int64         `json:"requests"`       // that were looked at
 	Lost     int64         `json:"lost,omitempty"` // matches for which there was no room
 	Lines    []LearnedLine `json:"lines"`
