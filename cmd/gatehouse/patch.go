@@ -99,7 +99,9 @@ nothing to try it with says why: --untested WORDS.
 ` + requestFiles + `
 
 --from-event ID fills in API, operation and place from an event of the log, as far as it tells; without --when it only prints
-the command that would follow.`,
+the command that would follow.
+
+Exit codes: 0 it is added, or the command printed; 1 gone wrong; 2 the trial speaks against it, and nothing was added.`,
 		Example: `  gatehouse patch add negative-quantity --operation placeOrder --at 'body/items/*/qty' --when 'value < 0' \
     --until 30d --reason "a negative quantity pays money out" --exploit exploit.http --good good/
   gatehouse patch add debug --at header.x-debug --until 2026-12-31 --reason "switches checks off" --untested "nobody uses it"
@@ -121,8 +123,8 @@ the command that would follow.`,
 			}
 			from.fill(q)
 			if q.When == "" {
-				printProposal(std.out, *q, from)
-				return nil
+				proposal := patchProposal{Event: from.event, Why: from.why, Places: from.places, Patch: *q}
+				return a.print(proposal, func(w io.Writer) { printProposal(w, proposal) })
 			}
 		}
 		if err := p.read(time.Now()); err != nil {
@@ -268,7 +270,11 @@ func printPatchAdded(w io.Writer, d patchAdded) {
 		return
 	}
 	entry(w, "added", tame(fmt.Sprintf("patch %s of %s: %s", d.Patch.ID, d.Patch.API, scopeOf(d.Patch.Patch))))
-	entry(w, "in force", "on this node now, on every other within a second, until "+d.Patch.Until.Local().Format(time.DateTime))
+	where := "on this node now, on every other within a second"
+	if !d.Here {
+		where = "on every node within a second, of which none runs here"
+	}
+	entry(w, "in force", where+", until "+d.Patch.Until.Local().Format(time.DateTime))
 	if d.Patch.Trial.Untested != "" {
 		entry(w, "untested", tame(d.Patch.Trial.Untested))
 	}
@@ -300,7 +306,7 @@ func printPatches(w io.Writer, l patchList) {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "PATCH\tAPI\tSTATE\tUNTIL\tBY\tWHAT")
 		for _, p := range l.Patches {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", tame(p.ID), tame(p.API), tame(p.State), p.Until.Local().Format(time.DateOnly), tame(p.Author), tame(scopeOf(p.Patch)))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", tame(p.ID), tame(p.API), tame(p.State), minute(p.Until), tame(p.Author), tame(scopeOf(p.Patch)))
 		}
 		_ = t.Flush()
 		for _, p := range l.Patches {

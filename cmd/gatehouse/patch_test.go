@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/control"
 )
 
 // Requests as people write them down become requests as they are sent; what is wrong in them stays wrong.
@@ -100,6 +101,56 @@ func TestProposals(t *testing.T) {
 	proposed{event: "E", api: "shop", operation: "o", places: []string{"query.q"}}.fill(&q)
 	if q.API != "other" || q.At != "query.z" || q.Operation != "o" || q.Finding != "E" {
 		t.Errorf("what was said by hand holds: %+v", q)
+	}
+}
+
+// A name in an event is a client's. In the command that is printed to be copied it is one word, whatever stands in it.
+func TestProposedCommandIsOneCommand(t *testing.T) {
+	for name, want := range map[string]string{
+		"q":                   "--at query.q \\",
+		"$(touch /tmp/x)":     "--at 'query.$(touch /tmp/x)' \\",
+		"x' ; touch /tmp/x '": `--at 'query.x'\'' ; touch /tmp/x '\''' \`,
+		"a\x1b[2J":            "--at 'query.a·[2J' \\",
+	} {
+		p, err := proposalOf(gate.Event{ID: "E", Request: gate.Asked{API: "shop", Operation: "o", Params: []gate.Param{{In: "query", Name: name}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := patchQuestion{}
+		q.ID = "p-1"
+		p.fill(&q)
+		var out strings.Builder
+		printProposal(&out, patchProposal{Event: p.event, Places: p.places, Patch: q})
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q: %s", name, out.String())
+		}
+	}
+}
+
+// While no gateway runs, a patch is tried by the document and added all the same, with development tokens too; that it is not in force
+// here is told.
+func TestPatchWhileNothingRuns(t *testing.T) {
+	h := openedForTest(t)
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"gatehouse.yaml": "guards: {identity: {development: {accept_risk: a test}}}\napis: [{name: shop, contract: c.yaml, to: [\"http://127.0.0.1:1\"]}]\n",
+		"c.yaml":         "openapi: 3.1.0\ninfo: {title: c, version: \"1\"}\npaths: {/a: {get: {operationId: a, security: [], responses: {\"200\": {description: ok}}}}}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.at = filepath.Join(folder, "gatehouse.yaml")
+	q := patchQuestion{Untested: "nobody sends it"}
+	q.ID, q.At, q.Author, q.Reason, q.Until = "debug", "header.x-debug", "ann", "switches checks off", time.Now().Add(30*24*time.Hour)
+	done, err := control.Ask[patchAdded](t.Context(), operations(h, nil), "patch.add", q, nil)
+	if err != nil || !done.Added || done.Here {
+		t.Fatalf("%+v %v", done, err)
+	}
+	var out strings.Builder
+	printPatchAdded(&out, done)
+	if !strings.Contains(out.String(), "on every node within a second, of which none runs here, until ") {
+		t.Error(out.String())
 	}
 }
 

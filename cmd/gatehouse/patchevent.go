@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -113,16 +114,31 @@ func (p proposed) fill(q *patchQuestion) {
 	}
 }
 
+// patchProposal is what is known of a patch before it has a condition.
+type patchProposal struct {
+	Event  string        `json:"event"`
+	Why    string        `json:"why"`
+	Places []string      `json:"places,omitempty"` // where it could look, the likeliest first
+	Patch  patchQuestion `json:"patch"`
+}
+
 // printProposal prints the command that would follow: the condition is for somebody who has understood the hole.
-func printProposal(w io.Writer, q patchQuestion, p proposed) {
-	entry(w, "event", tame(p.event+": "+p.why))
-	if len(p.places) > 1 {
-		entry(w, "places", tame(strings.Join(p.places, ", ")))
+func printProposal(w io.Writer, p patchProposal) {
+	entry(w, "event", tame(p.Event+": "+p.Why))
+	if len(p.Places) > 1 {
+		entry(w, "places", tame(strings.Join(p.Places, ", ")))
 	}
-	at := q.At
-	if at == "" {
-		at = "PLACE"
+	q := p.Patch
+	fmt.Fprintf(w, "\nNothing was added. Say under which condition a request is to be denied, until when and why:\n\n  gatehouse patch add %s --from-event %s --api %s --operation %s --at %s \\\n    --when 'CONDITION' --until 30d --reason 'WHY' --exploit exploit.http --good good/\n",
+		quoted(q.ID), quoted(p.Event), quoted(q.API), quoted(q.Operation), quoted(cmp.Or(q.At, "PLACE")))
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
+
+// quoted is one word for a shell: an event tells names that a client chose, and what is printed is copied into a terminal.
+func quoted(word string) string {
+	if plainWord.MatchString(word) {
+		return word
 	}
-	fmt.Fprintf(w, "\nNothing was added. Say under which condition a request is to be denied, until when and why:\n\n  gatehouse patch add %s --from-event %s --api %s --operation '%s' --at '%s' \\\n    --when 'CONDITION' --until 30d --reason 'WHY' --exploit exploit.http --good good/\n",
-		tame(q.ID), tame(p.event), tame(q.API), tame(q.Operation), tame(at))
+	return "'" + strings.ReplaceAll(tame(word), "'", `'\''`) + "'"
 }

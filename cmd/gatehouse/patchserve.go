@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/patch"
 	patched "github.com/gatehouse-sec/gatehouse/guard/patch/kept"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
@@ -114,6 +115,7 @@ func (t patchTrial) fails() string {
 
 type patchAdded struct {
 	Added bool          `json:"added"`
+	Here  bool          `json:"here"` // a gateway runs here, which applies it already
 	Patch patched.Entry `json:"patch"`
 	Trial patchTrial    `json:"trial"`
 }
@@ -170,6 +172,9 @@ func (h *held) withGateway(ctx context.Context, n *node, do func(*pipeline.Gatew
 	}
 	alone := newNode(h.places.state, slog.New(slog.DiscardHandler), waf.Load())
 	defer alone.close()
+	if alone.kept.dev, err = dev.Open(h.places.state, random()); err != nil {
+		return err
+	}
 	l, err := alone.load(b)
 	if err != nil {
 		return err
@@ -204,7 +209,7 @@ func (h *held) addPatch(ctx context.Context, n *node, q patchQuestion) (done pat
 	if e, err = h.patches.Add(ctx, e); err != nil {
 		return done, err
 	}
-	done.Added, done.Patch = true, e
+	done.Added, done.Here, done.Patch = true, n != nil, e
 	if n != nil {
 		n.system("patch.added", fmt.Sprintf("%s of %s: %s; until %s, by %s, because: %s; %s; asked by %s", e.ID, e.API, scopeOf(e.Patch), e.Until.Format(time.RFC3339), e.Author, e.Reason, trialOf(e.Trial), q.By))
 	}
