@@ -199,6 +199,7 @@ func (t *trip) fields() http.Header {
 	h := in.Fields
 	if !t.site.pass {
 		h.Del("Authorization")
+		h.Del("Dpop")
 	}
 	h.Set("X-Forwarded-For", t.x.Source.Client.String())
 	h.Set("X-Forwarded-Proto", in.Scheme)

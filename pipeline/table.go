@@ -41,6 +41,8 @@ type Row struct {
 	Path      string `json:"path"`
 	Callers   string `json:"callers"` // "public", "any caller", "nobody", or the roles and scopes that are needed
 
+	Tokens string `json:"tokens"` // "bound" to a key of their client; "stealable": they work for whoever holds them; "unchecked"; "none" where no caller needs one
+
 	Roles  []string `json:"roles,omitempty"`  // with these roles and scopes a caller is admitted: one way of several
 	Scopes []string `json:"scopes,omitempty"` //
 
@@ -91,7 +93,7 @@ func (t *Table) site(s *site, now time.Time) {
 	for _, op := range s.api.Operations {
 		row := Row{
 			API: s.api.Name, Operation: op.Key, Method: op.Method, Path: s.api.Base + op.Template,
-			Callers: s.callers(op.Access, now), Input: s.input(op, now), WAF: s.inspected(op, now),
+			Callers: s.callers(op.Access, now), Tokens: s.tokens(op.Access, now), Input: s.input(op, now), WAF: s.inspected(op, now),
 		}
 		row.Roles, row.Scopes = enough(op.Access)
 		t.Rows = append(t.Rows, row)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 )
 
@@ -35,6 +36,21 @@ func (s *site) callers(a gate.Access, now time.Time) string {
 		return "nobody: identity is off"
 	}
 	return needed(a)
+}
+
+// tokens says what becomes of a token that is stolen on its way to the operation.
+func (s *site) tokens(a gate.Access, now time.Time) string {
+	st := s.stage("identity")
+	g, ok := st.check.(*identity.Guard)
+	switch {
+	case a.Public:
+		return "none"
+	case !ok || st.rests(now):
+		return "unchecked"
+	case g.Bound():
+		return "bound" + dryRun(st, now)
+	}
+	return "stealable" + dryRun(st, now)
 }
 
 // needed says in words what the rules demand.

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
+	"github.com/gatehouse-sec/gatehouse/kit/dpop"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -102,6 +103,11 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 		n.log.Warn("store.shared (Redis) can't be reached: APIs with single_use refuse every token until it can", "error", err)
 	}
 	n.kept.once = once
+	nonces, err := n.held.ring.Derive(forFleet, "nonces of proofs")
+	if err != nil {
+		return err
+	}
+	n.kept.nonces = dpop.NewNonces(nonces)
 	if n.held.shared != nil {
 		n.kept.counters = n.held.shared.NewCounters(counted, steady())
 	}

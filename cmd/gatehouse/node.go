@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
+	"github.com/gatehouse-sec/gatehouse/kit/dpop"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/kit/wire"
 	"github.com/gatehouse-sec/gatehouse/listen"
@@ -65,6 +66,7 @@ type kept struct {
 	keys     *keys.Source
 	verified *bearer.Cache
 	once     identity.Once
+	nonces   *dpop.Nonces
 	rules    *waf.Rules
 	dev      *dev.Issuer // nil unless the development issuer is on
 	pools    *pools
@@ -103,6 +105,7 @@ func newNode(state string, log *slog.Logger, rules *waf.Rules) *node {
 	n.kept.keys = keys.NewSource(clock, keys.System(), n.keysFetched())
 	n.kept.verified = bearer.NewCache(0)
 	n.kept.once = fleet.NewOnce(memory.NewRecords(remembered, clock), clock)
+	n.kept.nonces = dpop.NewNonces([]byte(rand.Text() + rand.Text())) // for a command that only looks; hold gives what nodes share
 	n.kept.rules = rules
 	n.kept.streams = pipeline.NewDrain()
 	n.kept.pools = newPools(upstream.Deps{
@@ -239,7 +242,7 @@ func (n *node) tools(l *loaded) pipeline.Tools {
 func (n *node) identity(d *config.Document) identity.Tools {
 	t := identity.Tools{
 		Now: func() time.Time { return n.now() }, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(d), Dev: n.kept.dev,
-		Once: n.kept.once,
+		Once: n.kept.once, Nonces: n.kept.nonces,
 	}
 	if h := n.held; h != nil {
 		t.Revocations, t.Longest = h.revocations, h.revocations.Longest()

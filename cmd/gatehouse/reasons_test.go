@@ -49,6 +49,8 @@ var elsewhere = map[gate.Reason]string{
 	"identity.revocations_unknown": "guard/identity/revoked_test.go RevocationsUnknown",
 	"identity.replay_unknown":      "guard/identity/revoked_test.go ReplayUnknown",
 	"identity.replay_forgotten":    "guard/identity/revoked_test.go ReplayForgotten",
+	"identity.proof_unknown":       "guard/identity/bound_test.go ProofUnknown",
+	"identity.proof_forgotten":     "guard/identity/bound_test.go ProofForgotten",
 	"upstream.client_certificate":  "upstream/shown_test.go ReasonCertificate",
 
 	// TLS

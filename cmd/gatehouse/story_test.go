@@ -42,6 +42,9 @@ import (
 //	                       NAME forged HEADER CLAIMS     the same, signed with another key
 //	-- revocations --      optional: token ISSUER ID, subject ISSUER SUBJECT TIME or before ISSUER TIME, called back before
 //	-- requests --         ADDRESS CALLER METHOD PATH [| Field: value]... [<<< body]
+//	                       ... | dpop                    the token is shown with the scheme DPoP, without proof
+//	                       ... | proof [CLAIMS [HEADER]] and with a proof, of which these are changed; null removes one
+//	                       ... | theft [CLAIMS [HEADER]] and with one that is signed by another than the client
 //	                       ADDRESS raw "bytes"           a Go string, sent as it is
 //	                       ADDRESS held "bytes"          the same, and the client's side stays open
 //	                       ADDRESS raw FILE              the file's lines are Go strings, sent as they are
@@ -49,7 +52,8 @@ import (
 //	-- audit --            STATUS, or STATUS CODE by GUARD: REASON, one line for each exchange
 //	-- upstream --         optional: what the server behind got, fields sorted, without those that change
 //
-// {{9*x}} stands for nine x, $DIR for the story's folder, NOW+60 and NOW-60 for a time, DAY+90 for a date.
+// {{9*x}} stands for nine x, $DIR for the story's folder, $JKT for the
+// client's key by its thumbprint, $THIEF for the other's as it is, $NONCE for a nonce of the gateway, NOW+60 and NOW-60 for a time, DAY+90 for a date.
 func TestStories(t *testing.T) {
 	rules := crs() // compiled once for all stories, as for all APIs
 	for _, file := range stories(t) {
@@ -98,10 +102,12 @@ type story struct {
 	cancel context.CancelFunc
 	logged bytes.Buffer // what the process says of itself; read it after end
 	key    *ecdsa.PrivateKey
+
+	holders *holders
 }
 
 func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
-	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, done: make(chan error, 1)}
+	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, done: make(chan error, 1), holders: newHolders(t)}
 	for _, f := range archive.Files {
 		text := s.expand(string(f.Data))
 		s.files[f.Name] = text
@@ -128,7 +134,7 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 		t.Fatal(err)
 	}
 	s.calledBack()
-	if strings.Contains(text, "single_use") {
+	if strings.Contains(text, "single_use") || strings.Contains(s.files["requests"], " | proof") {
 		s.node.kept.once = longAgo{fleet.NewOnce(s.node.held.fast, time.Now)}
 	}
 	l, err := s.node.load(bundle)
@@ -272,11 +278,20 @@ func (s *story) compose(line, caller string) string {
 	if !ok {
 		s.t.Fatalf("caller %q has no line in callers", caller)
 	}
-	if token != "" {
-		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
-	}
+	scheme := "Bearer"
 	for _, field := range parts[1:] {
-		b.WriteString(strings.TrimSpace(field) + "\r\n")
+		switch word, _, _ := strings.Cut(strings.TrimSpace(field), " "); word {
+		case "dpop":
+			scheme = "DPoP"
+		case "proof", "theft":
+			scheme = "DPoP"
+			b.WriteString(s.proof(field, words[2], words[3], token))
+		default:
+			b.WriteString(strings.TrimSpace(field) + "\r\n")
+		}
+	}
+	if token != "" {
+		fmt.Fprintf(&b, "Authorization: %s %s\r\n", scheme, token)
 	}
 	if hasBody {
 		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))

@@ -44,7 +44,7 @@ var (
 // expand replaces what stands for something else in a story.
 func (s *story) expand(text string) string {
 	text = strings.ReplaceAll(text, "http://upstream", s.server.url())
-	text = strings.ReplaceAll(text, "$DIR", s.dir)
+	text = s.holders.words(s.t, strings.ReplaceAll(text, "$DIR", s.dir))
 	text = repeated.ReplaceAllStringFunc(text, func(m string) string {
 		part := repeated.FindStringSubmatch(m)
 		n, err := strconv.Atoi(part[1])

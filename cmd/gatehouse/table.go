@@ -47,13 +47,13 @@ func printTable(to io.Writer, t pipeline.Table, connections listen.Limits, color
 
 // operations prints the table itself. Names of APIs stand above their operations when there are several.
 func (p paint) operations(w io.Writer, t pipeline.Table) {
-	rows := [][]string{{"OPERATION", "CALLERS", "CONTRACT", "WAF", "OPEN"}}
+	rows := [][]string{{"OPERATION", "CALLERS", "TOKENS", "CONTRACT", "WAF", "OPEN"}}
 	for _, r := range t.Rows {
 		open := ""
 		if r.Open > 0 {
 			open = fmt.Sprint(r.Open)
 		}
-		rows = append(rows, []string{tame(r.Method + " " + r.Path), tame(r.Callers), r.Input, r.WAF, open})
+		rows = append(rows, []string{tame(r.Method + " " + r.Path), tame(r.Callers), r.Tokens, r.Input, r.WAF, open})
 	}
 	widths := columns(rows)
 	p.row(w, p.bold, rows[0], widths)

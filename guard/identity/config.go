@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -23,6 +24,13 @@ type Config struct {
 	// Accepts each token once, by its jti, on all nodes together; a token without jti is refused. For APIs whose callers get
 	// a token for each request. Default false.
 	SingleUse bool `yaml:"single_use"`
+	// Whether a token must be bound to a key of its client, so that it is worth nothing to whoever steals it: required
+	// refuses tokens without cnf.jkt (DPoP, RFC 9449). Default optional: bound tokens must be proven, others work for whoever
+	// holds them.
+	Bound binding.Demand `yaml:"bound"`
+	// Demands in every proof a nonce that Gatehouse made (RFC 9449 section 9), so that proofs can't be made in advance, and
+	// clocks of clients don't matter. Default false: a nonce is demanded where a client's clock is wrong.
+	ProofNonce bool `yaml:"proof_nonce"`
 	// Accepts tokens of the development issuer, which whoever can read this installation's state directory can make, with
 	// the reason why that is acceptable here. Default: it is off.
 	Development gate.Risk `yaml:"development"`
@@ -71,6 +79,9 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	}
 	if c.SingleUse && tools.Once == nil {
 		wrong.Add("single_use", "", "this command has no memory of the tokens that were shown")
+	}
+	if c.ProofNonce && tools.Nonces == nil {
+		wrong.Add("proof_nonce", "", "this command makes no nonces")
 	}
 	if development && tools.Dev == nil {
 		wrong.Add("development", "", "this command has no development issuer")

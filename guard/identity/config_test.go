@@ -188,7 +188,7 @@ func TestReasonsAreListedOnce(t *testing.T) {
 		}
 		seen[r] = true
 	}
-	if len(seen) != 26 {
+	if len(seen) != 42 {
 		t.Errorf("%d reasons", len(seen))
 	}
 }

@@ -12,8 +12,10 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
+	"github.com/gatehouse-sec/gatehouse/kit/dpop"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -23,7 +25,7 @@ type Reader interface {
 	Read(ctx context.Context, x *gate.Exchange) (p *gate.Principal, found bool, v gate.Verdict)
 }
 
-// Why the guard itself refuses. Reasons of the bearer reader stand in its folder.
+// Why the guard itself refuses. Reasons of the readers stand in their folders.
 const (
 	Missing            gate.Reason = "identity.missing"             // no credential, where one is needed
 	Scheme             gate.Reason = "identity.scheme"              // an Authorization field of a kind that nobody reads
@@ -41,7 +43,7 @@ const (
 // Reasons lists every reason with which this guard denies.
 func Reasons() []gate.Reason {
 	return append([]gate.Reason{Missing, Scheme, Several, Unset, Revoked, RevocationsUnknown, LongLived,
-		NoID, Replayed, ReplayUnknown, ReplayForgotten}, bearer.Reasons()...)
+		NoID, Replayed, ReplayUnknown, ReplayForgotten}, append(bearer.Reasons(), binding.Reasons()...)...)
 }
 
 // KeySource keeps issuers' keys over reloads; see keys.NewSource.
@@ -60,20 +62,21 @@ type Tools struct {
 
 	Revocations Revocations   // nil: there is no way to call a token back
 	Longest     time.Duration // tokens that live longer from iat on could not be called back and are refused; 0: any
-	Once        Once          // nil: no API can ask for single use
+	Once        Once          // nil: no API can ask for single use, and bound tokens can't be proven
+	Nonces      *dpop.Nonces  // nil: clients whose clock is wrong can't prove their tokens
 }
 
 // Guard finds out who is calling one API.
 type Guard struct {
-	readers   []Reader
-	issuers   []string
-	headers   HeaderNames
-	pass      bool
-	single    bool          // each token once
-	skew      time.Duration // the largest of the issuers'
-	tools     Tools
-	challenge string // of a caller without credential
-	refused   string // of a caller whose credential doesn't hold
+	readers []Reader
+	issuers []string
+	headers HeaderNames
+	pass    bool
+	single  bool          // each token once
+	skew    time.Duration // the largest of the issuers'
+	tools   Tools
+	realm   string // a quoted-string
+	bound   bool   // tokens must be bound to a key of their client
 }
 
 // New checks everything, and tells all mistakes at once. It doesn't wait for an issuer to answer: until its keys are there,
@@ -89,9 +92,8 @@ func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	realm := "Bearer realm=" + quoted(api.Name)
 	return &Guard{readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
-		skew: cfg.skew(), tools: tools, challenge: realm, refused: realm + `, error="invalid_token"`}, nil
+		skew: cfg.skew(), tools: tools, realm: quoted(api.Name), bound: cfg.Bound == binding.Required}, nil
 }
 
 // readers is the list of what can prove who calls, in order, one line for each kind, and the names of who vouches.
@@ -101,13 +103,14 @@ func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, []string, error)
 	if tools.Dev != nil && cfg.Development.Accepted(tools.Now()) {
 		issuers = append(issuers[:len(issuers):len(issuers)], bearer.Given(dev.Name, dev.Audience, tools.Dev.Ring()))
 	}
-	tokens, err := bearer.New(issuers, bearer.Tools{Now: tools.Now, Keys: tools.Keys, Verified: tools.Verified, API: api.Name, Policy: tools.Policy})
+	tokens, err := bearer.New(issuers, bearer.Tools{Now: tools.Now, Keys: tools.Keys, Verified: tools.Verified, API: api.Name, Policy: tools.Policy,
+		Binding: binding.Check{Now: tools.Now, Once: tools.Once, Nonces: tools.Nonces, Required: cfg.Bound == binding.Required, Nonced: cfg.ProofNonce}})
 	wrong.Under("issuers", err)
 	if err := wrong.Err(); err != nil {
 		return nil, nil, err
 	}
 	return []Reader{
-		tokens, // Authorization: Bearer
+		tokens, // Authorization: Bearer, Authorization: DPoP
 	}, tokens.Issuers(), nil
 }
 
@@ -120,11 +123,11 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		case !found:
 			continue
 		case !v.Allowed():
-			return g.refuse(v)
+			return g.refuse(x, v)
 		case p == nil:
 			return gate.Deny(gate.Internal, Unset, "a credential was accepted without a caller")
 		case caller != nil:
-			return g.refuse(gate.Deny(gate.NoIdentity, Several, "two kinds of credential; which one counts is anybody's guess"))
+			return g.refuse(x, gate.Deny(gate.NoIdentity, Several, "two kinds of credential; which one counts is anybody's guess"))
 		}
 		caller = p
 	}
@@ -133,37 +136,47 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 	}
 	if values := x.Request.Fields["Authorization"]; len(values) > 0 {
 		scheme, _, _ := strings.Cut(values[0], " ")
-		return g.refuse(gate.Deny(gate.NoIdentity, Scheme, "an Authorization field that is not read here (%d characters of scheme)", len(scheme)))
+		return g.refuse(x, gate.Deny(gate.NoIdentity, Scheme, "an Authorization field that is not read here (%d characters of scheme)", len(scheme)))
 	}
 	if x.Operation != nil && x.Operation.Access.Public {
 		return gate.Allow()
 	}
-	return gate.Deny(gate.NoIdentity, Missing, "no credential").With("WWW-Authenticate", g.challenge)
+	return g.refuse(x, gate.Deny(gate.NoIdentity, Missing, "no credential"))
 }
 
 // admit lets a caller in whose credential holds, was not called back and, where each counts once, was not shown before.
 // It looks at every credential of every kind, also at those that were verified before.
 func (g *Guard) admit(ctx context.Context, x *gate.Exchange, caller *gate.Principal) gate.Verdict {
 	if v := g.tools.recall(caller); !v.Allowed() {
-		return g.refuse(v)
+		return g.refuse(x, v)
 	}
 	if g.single {
 		if v := g.spend(ctx, caller); !v.Allowed() {
-			return g.refuse(v)
+			return g.refuse(x, v)
 		}
 	}
 	x.Identify(*caller)
 	return gate.Allow()
 }
 
-// refuse adds the challenge of RFC 6750 section 3, which is the same for every cause: a client learns that its token
-// doesn't hold, never why.
-func (g *Guard) refuse(v gate.Verdict) gate.Verdict {
+// refuse adds the challenges of RFC 6750 section 3 and RFC 9449 section 7.1: a client learns which credentials are taken and
+// that its own doesn't hold, never why. The error stands with the scheme that was used.
+func (g *Guard) refuse(x *gate.Exchange, v gate.Verdict) gate.Verdict {
 	if v.Code != gate.NoIdentity {
 		return v
 	}
-	return v.With("WWW-Authenticate", g.refused)
+	fault, plain := "", "Bearer realm="+g.realm
+	if v.Reason != Missing {
+		fault, plain = binding.Fault(v), plain+`, error="invalid_token"`
+	}
+	if g.bound || binding.Scheme(x.Request.Fields) {
+		return v.With("WWW-Authenticate", binding.Challenge(g.realm, fault))
+	}
+	return v.With("WWW-Authenticate", plain).With("WWW-Authenticate", binding.Challenge(g.realm, ""))
 }
+
+// Bound tells that a token must be bound to a key of its client, so that it is worth nothing to a thief.
+func (g *Guard) Bound() bool { return g.bound }
 
 // Issuers names who may vouch for a caller, the development issuer included. None: nobody can prove who they are.
 func (g *Guard) Issuers() []string { return slices.Clone(g.issuers) }

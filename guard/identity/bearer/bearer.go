@@ -1,4 +1,5 @@
-// Package bearer reads the credential "Authorization: Bearer" (RFC 6750) as a signed JSON Web Token (RFC 7519, RFC 9068).
+// Package bearer reads the credential "Authorization: Bearer" (RFC 6750) or "Authorization: DPoP" (RFC 9449) as a signed
+// JSON Web Token (RFC 7519, RFC 9068).
 // It promises that a token is believed only when one of the configured issuers signed it, with a key and an algorithm that
 // this issuer published for that, as an access token, for this API, for now; that a token has one spelling; that nothing is
 // said of claims before the signature holds; and that a client learns nothing of why it was refused. What it stops stands
@@ -16,7 +17,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
+	"github.com/gatehouse-sec/gatehouse/kit/jws"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/go-jose/go-jose/v4"
 )
@@ -28,6 +31,8 @@ type Tools struct {
 	Verified *Cache       // outlives reloads; nil: every token is verified each time
 	API      string       // name of the API that the tokens open
 	Policy   string       // version of the document: another version verifies anew
+
+	Binding binding.Check // what bound tokens must prove with each request
 }
 
 // Reader reads bearer tokens of the configured issuers. Without issuers it refuses every token.
@@ -36,6 +41,7 @@ type Reader struct {
 	issuers []*trusted
 	cache   *Cache
 	scope   [sha256.Size]byte
+	binding binding.Check
 }
 
 // New checks the issuers and opens their keys. Paths of mistakes begin with the issuer's place in the list, as in
@@ -45,7 +51,7 @@ func New(list []Issuer, tools Tools) (*Reader, error) {
 		return nil, mistake.List{{What: "no clock is given"}}
 	}
 	var wrong mistake.List
-	r := &Reader{now: tools.Now, cache: tools.Verified}
+	r := &Reader{now: tools.Now, cache: tools.Verified, binding: tools.Binding}
 	parts := []string{tools.API, tools.Policy}
 	for i, c := range list {
 		place := fmt.Sprintf("[%d]", i)
@@ -77,49 +83,68 @@ func (r *Reader) Issuers() []string {
 // Read looks for the credential and judges it. Found says that there is one, good or bad: a bad one is never the same as
 // none (row E32). A token in a query or a form is no credential.
 func (r *Reader) Read(ctx context.Context, x *gate.Exchange) (*gate.Principal, bool, gate.Verdict) {
-	token, found, v := credential(x.Request.Fields)
+	token, proven, found, v := credential(x.Request.Fields)
 	if !found || !v.Allowed() {
 		return nil, found, v
 	}
-	now := r.now()
-	key := keyOf(r.scope, token)
-	if p := r.cache.get(key, now); p != nil {
-		return p, true, gate.Allow()
-	}
-	e, v := r.verify(ctx, token, now)
+	p, v := r.known(ctx, token)
 	if !v.Allowed() {
 		return nil, true, v
 	}
-	r.cache.put(key, e, now)
-	return e.principal, true, v
+	if v := r.binding.Verify(ctx, x, binding.Shown{Token: token, Proven: proven, Claims: p.Claims}); !v.Allowed() {
+		return nil, true, v
+	}
+	return p, true, gate.Allow()
 }
 
-// credential takes the token out of the only place where it may stand: one Authorization field, the scheme Bearer in any
-// case, one space, the token.
-func credential(fields http.Header) (token string, found bool, v gate.Verdict) {
+// known gives who the token stands for, from the cache where it was verified before.
+func (r *Reader) known(ctx context.Context, token string) (*gate.Principal, gate.Verdict) {
+	now, key := r.now(), keyOf(r.scope, token)
+	if p := r.cache.get(key, now); p != nil {
+		return p, gate.Allow()
+	}
+	e, v := r.verify(ctx, token, now)
+	if !v.Allowed() {
+		return nil, v
+	}
+	r.cache.put(key, e, now)
+	return e.principal, v
+}
+
+// credential takes the token out of the only place where it may stand: one Authorization field, the scheme Bearer or DPoP in
+// any case, one space, the token. Proven says that the scheme is DPoP.
+func credential(fields http.Header) (token string, proven, found bool, v gate.Verdict) {
 	values := fields["Authorization"]
 	if len(values) == 0 {
-		return "", false, gate.Allow()
+		return "", false, false, gate.Allow()
 	}
-	bearer := slices.ContainsFunc(values, func(value string) bool {
-		const scheme = "Bearer"
-		return len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) &&
-			(len(value) == len(scheme) || !letter(value[len(scheme)]))
-	})
-	if !bearer {
-		return "", false, gate.Allow()
+	rest, found := "", false
+	for _, value := range values {
+		if after, ok := cutScheme(value, "Bearer"); ok {
+			rest, found = after, true
+		} else if after, ok := cutScheme(value, "DPoP"); ok {
+			rest, found, proven = after, true, true
+		}
 	}
-	if len(values) > 1 {
-		return "", true, bad(Malformed, "%d Authorization fields", len(values))
+	switch {
+	case !found:
+		return "", false, false, gate.Allow()
+	case len(values) > 1:
+		return "", proven, true, bad(Malformed, "%d Authorization fields", len(values))
+	case len(rest) > MaxToken+1:
+		return "", proven, true, bad(TooLong, "the token has %d bytes; %d are accepted", len(rest)-1, MaxToken)
+	case len(rest) < 2 || rest[0] != ' ':
+		return "", proven, true, bad(Malformed, "Authorization is not Bearer or DPoP, one space and a token")
 	}
-	rest := values[0][len("Bearer"):]
-	if len(rest) > MaxToken+1 {
-		return "", true, bad(TooLong, "the token has %d bytes; %d are accepted", len(rest)-1, MaxToken)
+	return rest[1:], proven, true, gate.Allow()
+}
+
+// cutScheme takes the name of a scheme off a field of that scheme, whether a token follows or not.
+func cutScheme(value, name string) (rest string, ok bool) {
+	if len(value) < len(name) || !strings.EqualFold(value[:len(name)], name) || len(value) > len(name) && letter(value[len(name)]) {
+		return "", false
 	}
-	if len(rest) < 2 || rest[0] != ' ' {
-		return "", true, bad(Malformed, "Authorization is not Bearer, one space and a token")
-	}
-	return rest[1:], true, gate.Allow()
+	return value[len(name):], true
 }
 
 // letter tells that a scheme's name goes on (RFC 9110 section 5.6.2).
@@ -133,14 +158,14 @@ func (r *Reader) verify(ctx context.Context, token string, now time.Time) (*entr
 	if !v.Allowed() {
 		return nil, v
 	}
-	head, v := readHeader(parts.header)
+	head, v := readHeader(parts.Header)
 	if !v.Allowed() {
 		return nil, v
 	}
-	if !slices.Contains(keys.Algorithms(), head.algorithm) {
+	if !slices.Contains(jws.Algorithms(), head.algorithm) {
 		return nil, bad(Algorithm, "the token asks for algorithm %q", cut(string(head.algorithm)))
 	}
-	claims, err := readObject(parts.payload)
+	claims, err := jws.Object(parts.Payload)
 	if err != nil {
 		return nil, bad(Malformed, "the token's payload: %v", err)
 	}
@@ -179,7 +204,7 @@ func (r *Reader) issuerOf(claims map[string]any) (*trusted, gate.Verdict) {
 }
 
 // verify checks the signature with the issuer's keys and gives the set that they come from.
-func (t *trusted) verify(ctx context.Context, parts compact, head header, now time.Time) (*keys.Set, gate.Verdict) {
+func (t *trusted) verify(ctx context.Context, parts jws.Compact, head header, now time.Time) (*keys.Set, gate.Verdict) {
 	if !slices.Contains(t.algorithms, head.algorithm) {
 		return nil, bad(Algorithm, "the token asks for %s, which is not accepted of %s", head.algorithm, t.name).At(t.place + ".algorithms")
 	}
@@ -190,7 +215,7 @@ func (t *trusted) verify(ctx context.Context, parts compact, head header, now ti
 	case err != nil:
 		return nil, bad(KeyUnknown, "%s has no key %q for %s", t.name, cut(head.key), head.algorithm).At(t.place)
 	}
-	signed, err := jose.ParseSignedCompact(parts.raw, []jose.SignatureAlgorithm{head.algorithm})
+	signed, err := jose.ParseSignedCompact(parts.Text, []jose.SignatureAlgorithm{head.algorithm})
 	if err != nil {
 		return nil, bad(Malformed, "the token is not a signed message")
 	}

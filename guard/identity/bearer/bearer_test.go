@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/go-jose/go-jose/v4"
@@ -132,7 +133,7 @@ func TestClaims(t *testing.T) {
 		{"E8 exp as text", map[string]any{"exp": fmt.Sprint(now + 300)}, Claims},
 		{"E8 exp with a fraction", map[string]any{"exp": float64(now) + 300.5}, Claims},
 		{"E8 exp of 2^63", map[string]any{"exp": uint64(1) << 63}, Claims},
-		{"E8 exp beyond the calendar", map[string]any{"exp": uint64(latest) + 1}, Claims},
+		{"E8 exp beyond the calendar", map[string]any{"exp": uint64(int64(253402300799)) + 1}, Claims},
 		{"E8 exp below zero", map[string]any{"exp": -1}, Claims},
 		{"E8 exp zero", map[string]any{"exp": 0}, Claims},
 		{"E8 exp null", map[string]any{"exp": jsonNull{}}, Claims},
@@ -164,8 +165,9 @@ func TestClaims(t *testing.T) {
 		{"E9 another issuer", map[string]any{"iss": "https://evil.example.com"}, UnknownIssuer},
 		{"E9 issuer with a slash more", map[string]any{"iss": shopIssuer + "/"}, UnknownIssuer},
 		{"E9 issuers in a list", map[string]any{"iss": []string{shopIssuer}}, UnknownIssuer},
-		{"bound to a certificate", map[string]any{"cnf": map[string]string{"x5t#S256": "abc"}}, Bound},
-		{"bound to nothing", map[string]any{"cnf": jsonNull{}}, Bound},
+		{"bound to a certificate", map[string]any{"cnf": map[string]string{"x5t#S256": "abc"}}, binding.Bound},
+		{"bound to nothing", map[string]any{"cnf": jsonNull{}}, binding.Bound},
+		{"bound to a key", map[string]any{"cnf": map[string]string{"jkt": "abc"}}, binding.Bound},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, r, forge(t, s.ec, ecHeader, claims(c.change)), c.reason) })
 	}

@@ -1,7 +1,6 @@
 package bearer
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,10 +8,8 @@ import (
 	"unicode"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/jws"
 )
-
-// latest is the last moment that a claim can name, the end of the year 9999: larger numbers overflow somewhere (row E8).
-const latest = 253402300799
 
 // maxSubject is the longest subject in bytes (OpenID Connect Core 1.0 section 2).
 const maxSubject = 255
@@ -35,9 +32,6 @@ func (t *trusted) judge(kind string, claims map[string]any, now time.Time) (acce
 	a, v := t.judgeTime(claims, now)
 	if !v.Allowed() {
 		return accepted{}, v
-	}
-	if _, has := claims["cnf"]; has {
-		return accepted{}, bad(Bound, "the token is bound to a key or certificate (cnf); as a bearer token it proves nothing")
 	}
 	return t.identify(claims, a)
 }
@@ -96,7 +90,7 @@ func (t *trusted) judgeAudience(claims map[string]any) gate.Verdict {
 
 // judgeTime demands a whole exp in the future, and nbf and iat, where present, not in the future (row E8).
 func (t *trusted) judgeTime(claims map[string]any, now time.Time) (accepted, gate.Verdict) {
-	expires, ok := seconds(claims["exp"])
+	expires, ok := jws.Seconds(claims["exp"])
 	if !ok {
 		return accepted{}, bad(Claims, "exp is missing or not a whole number of seconds")
 	}
@@ -110,7 +104,7 @@ func (t *trusted) judgeTime(claims map[string]any, now time.Time) (accepted, gat
 		if !has {
 			continue
 		}
-		begins, ok := seconds(value)
+		begins, ok := jws.Seconds(value)
 		if !ok {
 			return accepted{}, bad(Claims, "%s is not a whole number of seconds", name)
 		}
@@ -162,19 +156,6 @@ func (t *trusted) identify(claims map[string]any, a accepted) (accepted, gate.Ve
 		break
 	}
 	return a, gate.Allow()
-}
-
-// seconds reads a NumericDate that is a whole number. Strings, fractions, exponents and signs are refused.
-func seconds(value any) (time.Time, bool) {
-	number, ok := value.(json.Number)
-	if !ok {
-		return time.Time{}, false
-	}
-	n, err := strconv.ParseUint(string(number), 10, 63)
-	if err != nil || n == 0 || n > latest {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(n), 0), true
 }
 
 // words reads a string or a list of strings.

@@ -92,6 +92,8 @@ func FuzzBearer(f *testing.F) {
 	f.Add("Bearer " + good)
 	f.Add("Bearer " + forge(f, s.rsa, `{"alg":"RS256","kid":"rsa"}`, `{}`))
 	f.Add("Basic YTpi")
+	f.Add("DPoP " + good)
+	f.Add("DPoP")
 	for _, token := range extract() {
 		f.Add("bearer " + token)
 	}

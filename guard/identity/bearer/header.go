@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/jws"
 	"github.com/go-jose/go-jose/v4"
 )
 
@@ -16,7 +17,7 @@ type header struct {
 }
 
 func readHeader(data []byte) (header, gate.Verdict) {
-	members, err := readObject(data)
+	members, err := jws.Object(data)
 	if err != nil {
 		return header{}, bad(Malformed, "the token's header: %v", err)
 	}

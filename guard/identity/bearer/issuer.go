@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
+	"github.com/gatehouse-sec/gatehouse/kit/jws"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/go-jose/go-jose/v4"
 )
@@ -140,7 +141,7 @@ func (c Issuer) checkNames(wrong *mistake.List) {
 }
 
 func (c Issuer) checkAlgorithms(wrong *mistake.List) []jose.SignatureAlgorithm {
-	known := keys.Algorithms()
+	known := jws.Algorithms()
 	if c.Algorithms == nil {
 		return known
 	}

@@ -4,7 +4,7 @@ import "github.com/gatehouse-sec/gatehouse/gate"
 
 // Why a bearer token is refused. The client learns "no_identity" or "unavailable" and nothing else; these stand in the event.
 const (
-	Malformed       gate.Reason = "identity.malformed"        // not one field "Bearer" with one strict compact JWS
+	Malformed       gate.Reason = "identity.malformed"        // not one field "Bearer" or "DPoP" with one strict compact JWS
 	TooLong         gate.Reason = "identity.too_long"         // more than 8 KiB
 	Encrypted       gate.Reason = "identity.encrypted"        // a JWE, where only a JWS is read
 	Header          gate.Reason = "identity.header"           // a header that asks for what is not done: crit, b64, zip, nested
@@ -18,11 +18,10 @@ const (
 	Expired         gate.Reason = "identity.expired"          // over
 	NotYet          gate.Reason = "identity.not_yet"          // begins later
 	Claims          gate.Reason = "identity.claims"           // signed, but a claim is missing or of the wrong form
-	Bound           gate.Reason = "identity.bound"            // bound to a key or certificate that a bearer doesn't prove
 )
 
 // Reasons lists all of them.
 func Reasons() []gate.Reason {
 	return []gate.Reason{Malformed, TooLong, Encrypted, Header, Algorithm, UnknownIssuer, KeyUnknown, KeysUnavailable,
-		Signature, Type, WrongAudience, Expired, NotYet, Claims, Bound}
+		Signature, Type, WrongAudience, Expired, NotYet, Claims}
 }

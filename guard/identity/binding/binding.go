@@ -1,0 +1,209 @@
+// Package binding demands that whoever shows a bound token is the one it was given to. A token says by its claim cnf (RFC
+// 7800) what it is bound to; the proof comes with each request: a DPoP proof (RFC 9449), signed by the key whose thumbprint
+// is cnf.jkt. It promises that a bound token without its proof is refused everywhere, whatever the scheme and the operation;
+// that a proof counts for one request, on all nodes together; that nothing of a proof is remembered as proven; and that an
+// API which demands bound tokens takes no others. What a thief of the token has is then worth nothing (adversary row E33).
+package binding
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/kit/dpop"
+)
+
+// Demand is what an API demands of its callers' tokens.
+type Demand string
+
+// The demands.
+const (
+	Optional Demand = "optional" // a token that is bound is proven; one that isn't works for whoever holds it
+	Required Demand = "required" // a token that isn't bound is refused
+)
+
+// Values are the words of a document.
+func (Demand) Values() []string { return []string{string(Optional), string(Required)} }
+
+// Once remembers which proofs were shown, on all nodes together; it is identity.Once.
+type Once interface {
+	First(ctx context.Context, key string, until time.Time) (bool, error)
+}
+
+// forgetful is identity.Forgetful.
+type forgetful interface{ Since() time.Time }
+
+// onceTime is how long a request waits to learn whether its proof is new.
+const onceTime = 100 * time.Millisecond
+
+// Check is the check of one API's tokens. The zero Check remembers nothing, and so admits no bound token.
+type Check struct {
+	Now      func() time.Time
+	Once     Once         // nil: nobody knows which proofs were shown
+	Nonces   *dpop.Nonces // nil: none are made and none counts
+	Required bool         // a token that isn't bound is refused
+	Nonced   bool         // every proof needs a nonce of ours
+}
+
+// Shown is a token as it was shown, after everything else about it was found good.
+type Shown struct {
+	Token  string         // as sent
+	Proven bool           // with the scheme DPoP, which promises a proof
+	Claims map[string]any // verified
+}
+
+// Verify demands what the token says it is bound to, and what the API demands of tokens. It is asked for every request.
+func (c Check) Verify(ctx context.Context, x *gate.Exchange, s Shown) gate.Verdict {
+	key, v := boundTo(s.Claims)
+	switch {
+	case !v.Allowed():
+		return v
+	case key == "" && s.Proven:
+		return bad(Unbound, "the scheme is DPoP, and the token is bound to no key")
+	case key == "" && c.Required:
+		return bad(Unbound, "the token is bound to no key; here it would work for whoever steals it").At("bound").Fixed("bound: optional")
+	case key == "":
+		return gate.Allow()
+	case !s.Proven:
+		return bad(Bound, "the token is bound to a key; as a bearer token it proves nothing")
+	}
+	return c.prove(ctx, x, s.Token, key)
+}
+
+// boundTo reads the claim cnf: "" when there is none. A way of binding that nobody here can check is a refusal, never a
+// token without binding.
+func boundTo(claims map[string]any) (thumbprint string, v gate.Verdict) {
+	member, has := claims["cnf"]
+	if !has {
+		return "", gate.Allow()
+	}
+	methods, _ := member.(map[string]any)
+	thumbprint, ok := methods["jkt"].(string)
+	if !ok || thumbprint == "" || len(methods) != 1 {
+		return "", bad(Bound, "the token is bound (cnf) in a way that can't be checked here; jkt alone can")
+	}
+	return thumbprint, gate.Allow()
+}
+
+// prove demands a proof that holds for this request and was not shown before.
+func (c Check) prove(ctx context.Context, x *gate.Exchange, token, key string) gate.Verdict {
+	r, proofs := x.Request, x.Request.Fields[field]
+	if len(proofs) == 0 {
+		return bad(ProofMissing, "the token is bound to a key, and there is no field DPoP")
+	}
+	if len(proofs) > 1 {
+		return bad(ProofMalformed, "%d fields DPoP", len(proofs))
+	}
+	if c.Once == nil || c.Now == nil {
+		return unknown("there is no memory of proofs")
+	}
+	now := c.Now()
+	p, refusal := dpop.Verify(proofs[0], dpop.Want{
+		Request: dpop.Request{Method: r.Method, Scheme: r.Scheme, Host: r.Host, Port: r.Port, Path: r.Path, Fronted: x.Source.Trusted},
+		Token:   token, Key: key, Now: now, Nonces: c.Nonces, Nonced: c.Nonced,
+	})
+	if refusal != nil {
+		v := bad(prefix+gate.Reason(refusal.Reason), "the proof: %s", refusal.Detail)
+		if refusal.Reason == dpop.Nonce || refusal.Reason == dpop.Time { // a nonce takes the place of the client's clock
+			return c.anew(v, now)
+		}
+		return v
+	}
+	return c.spend(ctx, p, key, now)
+}
+
+// spend accepts a proof once (RFC 9449 section 11.1), whoever shows it and wherever.
+func (c Check) spend(ctx context.Context, p dpop.Proof, key string, now time.Time) gate.Verdict {
+	ctx, cancel := context.WithTimeout(ctx, onceTime)
+	defer cancel()
+	first, err := c.Once.First(ctx, onceKey(key, p.ID), p.Ends.Add(dpop.Drift))
+	if err != nil {
+		return unknown(err.Error())
+	}
+	if !first {
+		return bad(ProofReplayed, "the proof was shown before")
+	}
+	if f, ok := c.Once.(forgetful); ok {
+		since, made, ahead := f.Since(), p.Since, dpop.Drift
+		if made.IsZero() {
+			made, ahead = p.Made, dpop.Ahead
+		}
+		if made.Before(since.Add(ahead)) {
+			return c.anew(bad(ProofForgotten, "the proof may have been shown before %s, when the memory of proofs began anew", since.UTC().Format(time.RFC3339)), now)
+		}
+	}
+	return gate.Allow()
+}
+
+// anew tells the client to make its proof with a nonce of ours (RFC 9449 section 9).
+func (c Check) anew(v gate.Verdict, now time.Time) gate.Verdict {
+	if c.Nonces == nil {
+		return v
+	}
+	return v.With(nonceField, c.Nonces.New(now))
+}
+
+// onceKey names a proof by a digest of key and jti: two clients that choose the same jti don't meet, and another signature
+// or header around the same jti is the same proof.
+func onceKey(key, id string) string {
+	var length [8]byte
+	binary.BigEndian.PutUint64(length[:], uint64(len(key)))
+	h := sha256.New()
+	h.Write(length[:])
+	h.Write([]byte(key))
+	h.Write([]byte(id))
+	return "proof/" + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// The fields of RFC 9449, as net/http spells them.
+const (
+	field      = "Dpop"
+	nonceField = "DPoP-Nonce"
+)
+
+// Fault is the word of RFC 9449 section 7.1 for a denial: whether the token is at fault or its proof, and when a nonce helps.
+// The RFC demands that a client learns this, and it learns nothing more.
+func Fault(denied gate.Verdict) string {
+	switch {
+	case denied.Header.Get(nonceField) != "":
+		return "use_dpop_nonce"
+	case strings.HasPrefix(string(denied.Reason), string(prefix)):
+		return "invalid_dpop_proof"
+	}
+	return "invalid_token"
+}
+
+// Challenge asks for a bound token and its proof; realm is a quoted-string, fault "" for a caller without a credential.
+func Challenge(realm, fault string) string {
+	var algorithms []string
+	for _, a := range dpop.Algorithms() {
+		algorithms = append(algorithms, string(a))
+	}
+	if fault != "" {
+		fault = `, error="` + fault + `"`
+	}
+	return "DPoP realm=" + realm + fault + `, algs="` + strings.Join(algorithms, " ") + `"`
+}
+
+// Scheme tells that the request shows its token with the scheme DPoP.
+func Scheme(fields http.Header) bool {
+	values := fields["Authorization"]
+	if len(values) == 0 {
+		return false
+	}
+	scheme, _, _ := strings.Cut(values[0], " ")
+	return strings.EqualFold(scheme, "DPoP")
+}
+
+func bad(reason gate.Reason, format string, args ...any) gate.Verdict {
+	return gate.Deny(gate.NoIdentity, reason, format, args...)
+}
+
+func unknown(why string) gate.Verdict {
+	return gate.Deny(gate.Unavailable, ProofUnknown, "whether the proof was shown before is not known: %s", why).With("Retry-After", "1")
+}
