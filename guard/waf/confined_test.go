@@ -128,6 +128,39 @@ func TestSinks(t *testing.T) {
 	}
 }
 
+// What goes elsewhere is one value and never all of them, also where its name is empty, which the engine takes for any name.
+func TestSinkOfTheEmptyName(t *testing.T) {
+	c, err := openapi.Load("shop.yaml", func(string) ([]byte, error) {
+		return []byte(`{"openapi":"3.1.0","info":{"title":"shop","version":"1"},"paths":{"/pages":{"post":{"security":[],"responses":{},
+			"requestBody":{"content":{"application/x-www-form-urlencoded":{"schema":{"type":"object","properties":{"note":{"type":"string"}},
+			"additionalProperties":{"type":"string","x-gatehouse-sink":"html"}}}}}}}}}`), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := &gate.Operation{API: "shop", Key: "addPage", Method: "POST", Template: "/pages", Contract: c.Operations[0]}
+	enforced, err := contract.New(contract.Config{}, &gate.API{Name: "shop", Operations: []*gate.Operation{op}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guard(t, Config{})
+	for text, allowed := range map[string]bool{
+		"=x&note=x%27+UNION+SELECT+password+FROM+users--":  false,
+		"=x&title=x%27+UNION+SELECT+password+FROM+users--": true,
+		"=x%27+UNION+SELECT+password+FROM+users--":         true,
+		"=%3Cscript%3Ealert(1)%3C/script%3E":               false,
+	} {
+		x := sample{method: "POST", path: "/pages", media: "application/x-www-form-urlencoded", kind: body.Form, body: text}.exchange()
+		x.Operation = op
+		if v := enforced.Check(t.Context(), x); !v.Allowed() {
+			t.Fatal(v)
+		}
+		if v := g.Check(t.Context(), x); v.Allowed() != allowed {
+			t.Errorf("%s: %+v", text, v)
+		}
+	}
+}
+
 // A contract that declares no body here says nothing of one that comes all the same, because nobody enforces it: it is
 // inspected, whatever it is called.
 func TestUndeclaredBodiesAreInspected(t *testing.T) {

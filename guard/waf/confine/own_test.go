@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/corazawaf/coraza/v3"
@@ -76,7 +77,7 @@ func (a author) rule(id int, text string, all []function) string {
 	}
 	for _, c := range runes[from:to] {
 		switch {
-		case a.IntN(6) == 0:
+		case a.IntN(6) == 0 || c >= 0x80 && unicode.IsSpace(c):
 			b.WriteString(".")
 		case c < 0x80 && !isWord(byte(c)):
 			fmt.Fprintf(&b, `\x%02x`, c)

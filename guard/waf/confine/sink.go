@@ -195,10 +195,17 @@ func (s *Scope) Apply(tx Remover, v Values) {
 	}
 }
 
+// noName is the empty name, which the engine takes for every name where it is not an expression.
+var noName = regexp.MustCompile(`\A\z`)
+
 func (s *Scope) remove(tx Remover, m *Mask, variable variables.RuleVariable, key string) {
+	var expression *regexp.Regexp
+	if key == "" {
+		expression = noName
+	}
 	for i, rule := range s.rules.list {
 		if m.Has(i) && (names(rule, variable) || slices.ContainsFunc(rule.Links, func(x *secrule.Rule) bool { return names(x, variable) })) {
-			tx.RemoveRuleTargetByID(rule.ID, variable, key, nil)
+			tx.RemoveRuleTargetByID(rule.ID, variable, key, expression)
 		}
 	}
 }
