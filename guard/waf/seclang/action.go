@@ -101,6 +101,9 @@ var decisive = regexp.MustCompile(`(?i)^!?tx\.(?:.*paranoia_level|.*anomaly_scor
 // scored are the variables that the rules add to.
 var scored = regexp.MustCompile(`(?i)^tx\.[a-z_]*anomaly_score(?:_pl[1-4])?$`)
 
+// anyName is a name of a variable that is nothing but what something else stands for.
+var anyName = regexp.MustCompile(`(?i)^tx\.(?:%\{[^}]*\})+$`)
+
 func (c *check) setvar(d Directive, value string) {
 	name, _, _ := strings.Cut(strings.TrimPrefix(value, "!"), "=")
 	collection, _, _ := strings.Cut(name, ".")
@@ -111,8 +114,10 @@ func (c *check) setvar(d Directive, value string) {
 		c.refuse(d, "setvar:tx.name=value", "setvar:%s: only variables of TX can be set", cut(name))
 	case !strings.Contains(value, "="):
 		c.refuse(d, "setvar:tx.name=0", "setvar:%s: without a value the engine crashes when the rule matches, also when it only removes", cut(value))
-	case scored.MatchString(name) && (strings.HasPrefix(value, "!") || !strings.Contains(value, "=+")):
+	case scored.MatchString(name) && (strings.HasPrefix(value, "!") || !strings.Contains(value, "=+") || strings.Contains(value, "=+-")):
 		c.insecure(d, "setvar:tx.inbound_anomaly_score_pl1=+5", "setvar:%s takes away from the scores by which requests are denied", cut(value))
+	case anyName.MatchString(name):
+		c.insecure(d, "setvar:tx.seen_%{MATCHED_VAR}=1", "setvar:%s: whoever chooses what stands there can choose any variable, also those that say when a request is denied", cut(value))
 	case decisive.MatchString(value):
 		c.insecure(d, "guards: {waf: {paranoia: 2, threshold: 5}}", "setvar:%s overrides for all APIs what the document says of levels and thresholds", cut(name))
 	}

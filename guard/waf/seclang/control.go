@@ -159,7 +159,7 @@ func (c *check) removeTarget(d Directive, what, value, target string, phase int)
 	c.looked(d, what+"="+value, list, name, key)
 	if pattern, is := inSlashes(key); is {
 		if _, err := regexp.Compile(pattern); err == nil {
-			c.lowerExclusion(d, pattern)
+			c.inLowerCase(d, pattern)
 		}
 	} else if strings.Contains(key, "/") && name != "XML" && strings.HasPrefix(key, "/") {
 		c.refuse(d, "", "ctl:%s: the expression %q is not closed", what, cut(key))

@@ -114,32 +114,47 @@ func (c *check) targets(d Directive, r *Rule) {
 		if !t.Not {
 			before, looks = append(before, name), true
 		}
-		c.keyExpression(d, t)
+		c.keyed(d, t)
 	}
 	if !looks {
 		c.refuse(d, "", "the rule looks at nothing")
 	}
 }
 
-// keyExpression judges a key that is an expression. The engine lowers the whole expression where names have no case, and
-// \D becomes \d; an exclusion is always compared with the name in lower case.
-func (c *check) keyExpression(d Directive, t Target) {
-	pattern, ok := inSlashes(t.Key)
-	if !ok || strings.ToUpper(t.Name) == "XML" {
-		return
-	}
-	if folds(strings.ToUpper(t.Name)) && regexp.MustCompile(`\\[A-Z]`).MatchString(strings.ReplaceAll(pattern, `\\`, "")) {
-		c.refuse(d, "", "the engine puts the expression of %s:%s in lower case, and what follows a backslash with it, which changes its meaning; write a class such as [^0-9]", t.Name, t.Key)
-	}
-	if t.Not && !folds(strings.ToUpper(t.Name)) {
-		c.lowerExclusion(d, pattern)
+// keyed judges the key of a target. Names of arguments stand in lower case where the engine looks for them: names by
+// themselves and expressions are compared with that.
+func (c *check) keyed(d Directive, t Target) {
+	name := strings.ToUpper(t.Name)
+	_, expression := inSlashes(t.Key)
+	switch {
+	case t.Key == "" || name == "XML" || name == "REQUEST_XML":
+	case name == "FILES" || name == "FILES_NAMES":
+		c.refuse(d, map[string]string{"FILES": "MULTIPART_FILENAME:", "FILES_NAMES": "MULTIPART_NAME:"}[name]+t.Key, "the engine keeps the values of %s under no name, so nothing stands under %s:%s", t.Name, t.Name, t.Key)
+	case expression:
+		c.keyExpression(d, t)
+	case strings.Contains(t.Key, ","):
+		c.refuse(d, t.Name+":"+strings.ReplaceAll(t.Key, ",", "|"), "targets are divided by |; the engine takes all of %s:%s for one name", t.Name, t.Key)
+	case strings.HasPrefix(name, "ARGS") && strings.HasSuffix(name, "_NAMES") && t.Key != strings.ToLower(t.Key):
+		c.refuse(d, t.Name+":"+strings.ToLower(t.Key), "%s:%s is compared with the name in lower case, which it does not fit", t.Name, t.Key)
 	}
 }
 
-// lowerExclusion refuses an exclusion that can't fit a name in lower case.
-func (c *check) lowerExclusion(d Directive, pattern string) {
+// keyExpression judges a key that is an expression. The engine lowers the whole expression where names have no case, and
+// \D becomes \d; of arguments it is compared with the name in lower case.
+func (c *check) keyExpression(d Directive, t Target) {
+	pattern, _ := inSlashes(t.Key)
+	if folds(strings.ToUpper(t.Name)) && regexp.MustCompile(`\\[A-Z]`).MatchString(strings.ReplaceAll(pattern, `\\`, "")) {
+		c.refuse(d, "", "the engine puts the expression of %s:%s in lower case, and what follows a backslash with it, which changes its meaning; write a class such as [^0-9]", t.Name, t.Key)
+	}
+	if !folds(strings.ToUpper(t.Name)) {
+		c.inLowerCase(d, pattern)
+	}
+}
+
+// inLowerCase refuses an expression that can't fit a name in lower case.
+func (c *check) inLowerCase(d Directive, pattern string) {
 	if letters := regexp.MustCompile(`\\[A-Za-z]|\(\?[a-z]+\)`).ReplaceAllString(pattern, ""); letters != strings.ToLower(letters) && !strings.HasPrefix(pattern, "(?i)") {
-		c.refuse(d, "/(?i)"+pattern+"/", "an exclusion is compared with the name in lower case, which /%s/ does not fit", pattern)
+		c.refuse(d, "/(?i)"+pattern+"/", "the expression of a key is compared with the name in lower case, which /%s/ does not fit", pattern)
 	}
 }
 

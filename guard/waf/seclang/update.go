@@ -62,7 +62,7 @@ func (c *check) updateTarget(d Directive) {
 	void := empty()
 	for _, t := range targets {
 		name := strings.ToUpper(t.Name)
-		c.keyExpression(d, t)
+		c.keyed(d, t)
 		switch instead, isVoid := void[name]; {
 		case lasting(name) || isVoid:
 			c.refuse(d, instead, "the engine never fills %s", t.Name)
