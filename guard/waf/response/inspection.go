@@ -45,6 +45,10 @@ func (n *inspection) Begin(ctx context.Context, body []byte, whole bool) gate.Ve
 		n.off = true
 		return gate.Allow()
 	}
+	if !n.unsure && isWide(n.fields, body) {
+		n.off = true
+		return n.unread("its characters are those of UTF-16 or UTF-32")
+	}
 	leaks, matched := n.scanner.read(body, whole)
 	if v := n.leaks(leaks); !v.Allowed() {
 		return v

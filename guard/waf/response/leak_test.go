@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 )
@@ -340,6 +341,32 @@ func TestMedia(t *testing.T) {
 	}
 	if v := begin(t, inspector(t, Config{}, 1), 200, "application/octet-stream").Begin(t.Context(), []byte(leaking[0].body), true); v.Allowed() {
 		t.Error("a key that is called bytes passes")
+	}
+}
+
+// Text in characters of two bytes holds no word that anybody here would find, so it can't be looked into.
+func TestWideText(t *testing.T) {
+	wide := func(text string) string {
+		var b strings.Builder
+		for _, c := range utf16.Encode([]rune(text)) {
+			b.Write([]byte{byte(c >> 8), byte(c)})
+		}
+		return b.String()
+	}
+	key := wide(leaking[0].body)
+	for media, body := range map[string]string{"text/plain; charset=utf-16": key, `text/plain; x=1; charset="UTF-16BE"`: key, "application/json;charset = utf-32": key, "text/plain": "\xfe\xff" + key} {
+		if v := begin(t, inspector(t, Config{Mode: Block}, 1), 200, media).Begin(t.Context(), []byte(body), true); v.Allowed() || v.Reason != ReasonUnread {
+			t.Errorf("%s: %+v", media, v)
+		}
+		n := begin(t, inspector(t, Config{}, 1), 200, media)
+		if v := n.Begin(t.Context(), []byte(body), false); !v.Allowed() || len(n.Noted()) != 1 {
+			t.Errorf("%s: %+v", media, v)
+		}
+	}
+	for media, body := range map[string]string{"text/plain; charset=utf-8": "plain", "text/html; charset=iso-8859-1": "\xfc\xff", "application/json": "{}"} {
+		if v := begin(t, inspector(t, Config{Mode: Block}, 1), 200, media).Begin(t.Context(), []byte(body), true); !v.Allowed() {
+			t.Errorf("%s: %+v", media, v)
+		}
 	}
 }
 

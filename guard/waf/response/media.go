@@ -1,6 +1,7 @@
 package response
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -42,6 +43,20 @@ func mediaOf(fields http.Header) media {
 		return binary
 	}
 	return unsure
+}
+
+// isWide tells that the characters of a text are those of UTF-16 or UTF-32, by what is said of it or by how it begins. Nobody
+// here would find a word in it, and every client reads it.
+func isWide(fields http.Header, body []byte) bool {
+	if _, charset, said := strings.Cut(strings.ToLower(fields.Get("Content-Type")), "charset"); said {
+		charset = strings.Trim(charset, " \t=\"")
+		for _, name := range []string{"utf-16", "utf16", "utf-32", "utf32", "ucs-2", "ucs-4", "iso-10646-ucs"} {
+			if strings.HasPrefix(charset, name) {
+				return true
+			}
+		}
+	}
+	return bytes.HasPrefix(body, []byte("\xfe\xff")) || bytes.HasPrefix(body, []byte("\xff\xfe"))
 }
 
 // looksLikeText tells that bytes are text: valid UTF-8, but for a rune that is cut at the end, without control characters.
