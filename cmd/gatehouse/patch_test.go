@@ -143,6 +143,12 @@ func TestPatchWhileNothingRuns(t *testing.T) {
 	h.at = filepath.Join(folder, "gatehouse.yaml")
 	q := patchQuestion{Untested: "nobody sends it"}
 	q.ID, q.At, q.Author, q.Reason, q.Until = "debug", "header.x-debug", "ann", "switches checks off", time.Now().Add(30*24*time.Hour)
+	q.Exploits = []example{{Name: "e", Raw: []byte("GET /a HTTP/1.1\r\nHost: x\r\nX-Debugs: 1\r\n\r\n")}, {Name: "f", Raw: []byte("GET /a HTTP/1.1\r\nHost: x\r\nX-Debug: 1\r\n\r\n")}}
+	tried, err := control.Ask[patchTrial](t.Context(), operations(h, nil), "patch.test", q, nil)
+	if err != nil || len(tried.Requests) != 2 || tried.Requests[0].What != "passes: nothing stands at header.x-debug" || !tried.Requests[1].Right {
+		t.Errorf("%+v %v", tried, err)
+	}
+	q.Exploits = nil
 	done, err := control.Ask[patchAdded](t.Context(), operations(h, nil), "patch.add", q, nil)
 	if err != nil || !done.Added || done.Here {
 		t.Fatalf("%+v %v", done, err)

@@ -281,6 +281,8 @@ func (h *held) tryOne(ctx context.Context, g *pipeline.Gateway, c *patch.Compile
 		t.What = fmt.Sprintf("never reaches the patch: %s refuses it (%s: %s)", r.By, r.Verdict.Reason, r.Verdict.Detail)
 	case !c.About(r.Exchange.Operation):
 		t.What = "is for " + op + ", which the patch is not about"
+	case r.Verdict.Allowed() && exploit && !c.Finds(r.Exchange):
+		t.What = "passes: nothing stands at " + c.At
 	case r.Verdict.Allowed():
 		t.What, t.Right = "passes", !exploit
 	case r.Verdict.Reason == patch.Denied:

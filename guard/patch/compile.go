@@ -270,6 +270,14 @@ func (c *Compiled) Try(ctx context.Context, x *gate.Exchange) (gate.Verdict, err
 	return c.verdict(err), err
 }
 
+// Finds tells whether anything stands at the patch's place in a request that was tried.
+func (c *Compiled) Finds(x *gate.Exchange) (found bool) {
+	s := subject(x)
+	s.Body = x.ReadBody()
+	err := c.place.values(x, &s, func(expression.Value) bool { found = true; return true })
+	return found || err != nil
+}
+
 // Costs tells in words what judging a request takes at most.
 func (c *Compiled) Costs() string {
 	switch {

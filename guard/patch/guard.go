@@ -147,7 +147,7 @@ func Judge(ctx context.Context, all []*Compiled, x *gate.Exchange) gate.Verdict 
 		if s.Body == nil && c.readsBody() && !streams(x.Operation) {
 			tree, v := x.Body(ctx)
 			if !v.Allowed() {
-				return v // also of a patch that only records: nobody can read this body
+				return v.Noting(allowed.Noted...) // also of a patch that only records: nobody can read this body
 			}
 			s.Body = tree
 		}
@@ -157,7 +157,7 @@ func Judge(ctx context.Context, all []*Compiled, x *gate.Exchange) gate.Verdict 
 		}
 		v := c.verdict(err)
 		if c.Blocks() {
-			return v
+			return v.Noting(allowed.Noted...)
 		}
 		allowed = allowed.Noting(gate.Would{Guard: "patch", Code: v.Code, Reason: v.Reason, Rule: v.Rule, Detail: v.Detail})
 	}

@@ -185,6 +185,10 @@ func TestEndModeAndBody(t *testing.T) {
 	if v := at(2 * time.Hour); !v.Allowed() || len(v.Noted) != 0 {
 		t.Errorf("when both have ended: %+v", v)
 	}
+	both := guard(t, api, Patch{ID: "seen", At: "query.sort", Mode: Detect}, Patch{ID: "closed", At: "query.q"})
+	if v := both.Check(t.Context(), exchange(t, api.Operations[1], body.Empty, "")); v.Rule != "patch closed" || len(v.Noted) != 1 || v.Noted[0].Rule != "patch seen" {
+		t.Errorf("what was seen before a denial is lost: %+v", v)
+	}
 	g = guard(t, api, Patch{At: "body/note"})
 	if v := g.Check(t.Context(), exchange(t, api.Operations[0], body.JSON, `{"note": 1, "note": 2}`)); v.Allowed() || v.Reason != "body.duplicate_member" {
 		t.Errorf("%+v", v)
