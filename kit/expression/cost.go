@@ -6,6 +6,7 @@ import (
 	"cel.dev/cel-go/common/overloads"
 	celtypes "cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 )
 
 // What the head of a request may hold at most, when its cost is told before any comes. A body is not bounded here: a
@@ -68,10 +69,10 @@ func search(function string, length, wanted uint64) uint64 {
 	return 1 + length/10*(1+wanted/100)
 }
 
-// actual counts what CEL doesn't: to compare a part of a body is to go over all that it holds.
+// actual counts what CEL doesn't: to compare a part of a body, or to join it with another, is to go over all that it holds.
 type actual struct{}
 
-// CallCost counts searches, and comparisons of parts of a body.
+// CallCost counts searches, and what goes over lists and maps.
 func (actual) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	var n uint64
 	switch function {
@@ -81,16 +82,35 @@ func (actual) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 		n = search(function, uint64(len(text)), uint64(len(wanted)))
 	case operators.Equals, operators.NotEquals, operators.In:
 		for _, a := range args {
-			switch v := a.(type) {
-			case mapping:
-				n += uint64(v.in.nodes[v.i].Next - v.i)
-			case array:
-				n += uint64(v.in.nodes[v.i].Next - v.i)
-			}
+			n += weight(a)
+		}
+	case operators.Add: // a list of CEL's own is joined without looking at it
+		if l, ok := args[0].(array); ok {
+			n = weight(l) + weight(args[1])
 		}
 	}
 	if n == 0 {
 		return nil
 	}
 	return &n
+}
+
+// weight is how many values a list or a map holds, at any depth; of everything else none.
+func weight(v ref.Val) (n uint64) {
+	switch v := v.(type) {
+	case mapping:
+		return uint64(v.in.nodes[v.i].Next - v.i)
+	case array:
+		return uint64(v.in.nodes[v.i].Next - v.i)
+	case traits.Mapper:
+		for it := v.Iterator(); it.HasNext() == celtypes.True; {
+			value, _ := v.Find(it.Next())
+			n += 1 + weight(value)
+		}
+	case traits.Lister:
+		for it := v.Iterator(); it.HasNext() == celtypes.True; {
+			n += 1 + weight(it.Next())
+		}
+	}
+	return n
 }

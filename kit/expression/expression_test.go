@@ -214,6 +214,23 @@ func TestCost(t *testing.T) {
 	if yes, err := same.Holds(large); yes || !errors.Is(err, expression.ErrCost) {
 		t.Error("to compare all with all is not counted:", yes, err)
 	}
+	roomy := environment(t, expression.Scope{Cost: 1_000_000})
+	for _, text := range []string{`body == body`, `[body] == [body]`, `{"a": body} != {"a": 1}`, `[body] in [[body]]`, `size(body + body) > 0`} {
+		c, err := roomy.Compile(`body.all(a, ` + text + `)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spent := func(n int) uint64 {
+			s := subject(t, body.JSON, "["+strings.Repeat("1,", n)+"1]")
+			if yes, err := c.Holds(s); !yes || err != nil {
+				t.Error(text, yes, err)
+			}
+			return s.Spent
+		}
+		if few, many := spent(200), spent(400); many < 3*few {
+			t.Errorf("%s goes over all for each: %d steps for 200, %d for twice as many", text, few, many)
+		}
+	}
 	small := environment(t, expression.Scope{Cost: 3})
 	if _, err := small.Compile(`[1,2,3,4].all(x, x > 0) && [1,2,3,4].all(x, x > 0)`); err == nil || !strings.Contains(err.Error(), "costs at least") {
 		t.Error(err)
