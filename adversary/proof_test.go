@@ -113,39 +113,62 @@ func proofRows() []attack {
 
 func TestStolenTokens(t *testing.T) { bring(t, shared, proofRows()) }
 
+// proven sends requests with fresh proofs until one gets through: the gateway may just have started, and like any client the
+// victim then proves with the nonce that it is told.
+func (p prover) proven(t *testing.T, token string, send func(proof string) *reply) (proof string) {
+	t.Helper()
+	proof = p.proof(token, nil)
+	for end := time.Now().Add(patience); ; {
+		r := send(proof)
+		if r.status == 200 {
+			return proof
+		}
+		challenge, nonce := r.fields.Get("Www-Authenticate"), r.fields.Get("Dpop-Nonce")
+		if r.status != 401 || !strings.Contains(challenge, `error="use_dpop_nonce"`) || nonce == "" || time.Now().After(end) {
+			t.Fatalf("status %d: challenge %q, nonce %q, event %+v", r.status, challenge, nonce, shared.events.id(t, r.problem.Event).Decision)
+		}
+		proof = p.proof(token, object{"nonce": nonce})
+	}
+}
+
 // E33: a whole request is captured, with a proof that was good. It was good once.
 func TestCapturedRequest(t *testing.T) {
 	token := victim.token()
-	send := func(proof string) (*reply, gate.Event, []string) {
+	var event gate.Event
+	var requests []string
+	send := func(proof string) *reply {
 		from, before := source(), shared.server.mark()
 		r := shared.send2(t, from, []field{{":method", "GET"}, {":scheme", "https"}, {":authority", "api.test"}, {":path", "/any"},
 			{"authorization", "DPoP " + token}, {"dpop", proof}}, "")
-		_, requests, _ := shared.server.since(before)
-		return r, shared.events.of(t, r, requests, from), requests
+		_, requests, _ = shared.server.since(before)
+		event = shared.events.of(t, r, requests, from)
+		return r
 	}
-	// The gateway may just have started: like any client, the victim then proves with the nonce that it is told.
-	var r *reply
-	var event gate.Event
-	var requests []string
-	proof := victim.proof(token, nil)
-	for end := time.Now().Add(patience); ; {
-		if r, event, requests = send(proof); r.status != 401 || time.Now().After(end) {
-			break
-		}
-		if challenge, nonce := r.fields.Get("Www-Authenticate"), r.fields.Get("Dpop-Nonce"); !strings.Contains(challenge, `error="use_dpop_nonce"`) || nonce == "" {
-			t.Fatalf("%s: challenge %q, nonce %q", event.Decision.Reason, challenge, nonce)
-		}
-		proof = victim.proof(token, object{"nonce": r.fields.Get("Dpop-Nonce")})
-	}
-	if r.status != 200 || len(requests) != 1 {
-		t.Fatalf("status %d: %s %s", r.status, event.Decision.Reason, event.Decision.Detail)
+	proof := victim.proven(t, token, send)
+	if len(requests) != 1 {
+		t.Fatalf("at the server: %q", requests)
 	}
 	if head := strings.ToLower(requests[0]); strings.Contains(head, "\r\ndpop:") || strings.Contains(head, "\r\nauthorization:") || !strings.Contains(head, "gatehouse-subject: mallory") {
 		t.Errorf("at the server: %q", requests[0])
 	}
 	for range 3 {
-		if r, event, requests = send(proof); r.status != 401 || event.Decision.Reason != "identity.proof_replayed" || len(requests) != 0 {
+		if r := send(proof); r.status != 401 || event.Decision.Reason != "identity.proof_replayed" || len(requests) != 0 {
 			t.Errorf("status %d: %s %s", r.status, event.Decision.Reason, event.Decision.Detail)
 		}
+	}
+}
+
+// A proof for https is good for what a trusted proxy brings as http, and for nobody else's http.
+func TestProofBehindATerminator(t *testing.T) {
+	token := victim.token()
+	over := func(from string) func(string) *reply {
+		return func(proof string) *reply {
+			return shared.sendRaw(t, from, "GET /any HTTP/1.1\r\nHost: api.test\r\nAuthorization: DPoP "+token+"\r\nDPoP: "+proof+"\r\n\r\n", false, false)
+		}
+	}
+	victim.proven(t, token, over(proxySource()))
+	r := over(source())(victim.proof(token, nil))
+	if e := shared.events.id(t, r.problem.Event); r.status != 401 || e.Decision.Reason != "identity.proof_url" {
+		t.Errorf("status %d: %s", r.status, e.Decision.Reason)
 	}
 }

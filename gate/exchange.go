@@ -16,6 +16,7 @@ type Source struct {
 	Peer    netip.AddrPort       // the other end of the socket, or what a PROXY header from a trusted peer said
 	Client  netip.Addr           // whom the request is counted against: the peer, or what trusted proxies said of it
 	Trusted bool                 // the peer is a trusted proxy
+	Fronted bool                 // a trusted proxy stands between: the peer, or who named the peer by a PROXY header
 	Doubt   string               // why what a trusted proxy says of its client was not believed, so that the proxy counts as the client; "" when it was
 	TLS     *tls.ConnectionState // nil without TLS
 }

@@ -63,7 +63,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *trip {
 	t.flow.bind(w, r)
 	if c, ok := conn.From(r.Context()); ok {
 		t.conn = c
-		t.x.Source = gate.Source{Peer: c.Peer, Client: c.Peer.Addr(), Trusted: c.Trusted(), TLS: c.TLS}
+		t.x.Source = gate.Source{Peer: c.Peer, Client: c.Peer.Addr(), Trusted: c.Trusted(), Fronted: c.Trusted() || c.IsProxy(c.Socket.Addr()), TLS: c.TLS}
 	}
 	return t
 }

@@ -286,7 +286,7 @@ func TestProofBehindAProxy(t *testing.T) {
 		want    gate.Reason
 	}{{true, ""}, {false, binding.ProofURL}} {
 		x := request(private, "DPoP "+token, c.proof(token, fmt.Sprint(i), ""))
-		x.Request.Scheme, x.Source.Trusted = "http", row.trusted
+		x.Request.Scheme, x.Source.Fronted = "http", row.trusted
 		if v := g.Check(context.Background(), x); v.Reason != row.want {
 			t.Errorf("trusted %t: %+v", row.trusted, v)
 		}

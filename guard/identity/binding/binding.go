@@ -104,7 +104,7 @@ func (c Check) prove(ctx context.Context, x *gate.Exchange, token, key string) g
 	}
 	now := c.Now()
 	p, refusal := dpop.Verify(proofs[0], dpop.Want{
-		Request: dpop.Request{Method: r.Method, Scheme: r.Scheme, Host: r.Host, Port: r.Port, Path: r.Path, Fronted: x.Source.Trusted},
+		Request: dpop.Request{Method: r.Method, Scheme: r.Scheme, Host: r.Host, Port: r.Port, Path: r.Path, Fronted: x.Source.Fronted},
 		Token:   token, Key: key, Now: now, Nonces: c.Nonces, Nonced: c.Nonced,
 	})
 	if refusal != nil {
