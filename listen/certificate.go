@@ -76,7 +76,6 @@ type files struct {
 	exact    map[string][]*tls.Certificate
 	wildcard map[string][]*tls.Certificate // key: the name without its "*."
 	list     []loaded
-	stamps   []stamp
 }
 
 type loaded struct {
@@ -87,7 +86,7 @@ type loaded struct {
 // loadFiles reads every certificate and checks that it can be used. One mistake spoils them all (I5): a certificate that
 // is left out would show clients another, or none.
 func loadFiles(configured []CertificateFiles, resolve Resolve) (*files, mistake.List) {
-	f := &files{exact: map[string][]*tls.Certificate{}, wildcard: map[string][]*tls.Certificate{}, stamps: stampsOf(configured, resolve)}
+	f := &files{exact: map[string][]*tls.Certificate{}, wildcard: map[string][]*tls.Certificate{}}
 	var list mistake.List
 	for i, c := range configured {
 		cert, err := loadPair(c, resolve)

@@ -22,6 +22,8 @@ type Config struct {
 	Certificates []CertificateFiles `yaml:"certificates"`
 	// Certificates obtained and renewed by ACME (RFC 8555), such as from Let's Encrypt.
 	ACME *ACME `yaml:"acme"`
+	// Certificates that clients may or must show, for tokens that are bound to one (RFC 8705). Default: none is asked for.
+	ClientCertificates *ClientCertificates `yaml:"client_certificates"`
 	// Lowest TLS version: 1.3 (default) or 1.2.
 	MinTLS TLSVersion `yaml:"min_tls"`
 	// Address that answers every request with a redirect (308) to the first https address, such as http://0.0.0.0:80.
@@ -46,6 +48,29 @@ type CertificateFiles struct {
 	Cert string `yaml:"cert,public"`
 	// Reference to the private key, PEM: file:/path or env:NAME.
 	Key secret.Ref `yaml:"key"`
+}
+
+// ClientCertificates is whose certificates clients show in the handshake. It holds for every https address and every name.
+type ClientCertificates struct {
+	// Files with the certificates, PEM, of the authorities that vouch for clients. A client that shows a certificate of
+	// anybody else doesn't get through the handshake. The files are read again when they change.
+	CA []string `yaml:"ca,public"`
+	// Whether a client may come without a certificate: request (default) lets it, require ends the handshake.
+	Mode ClientMode `yaml:"mode"`
+}
+
+// ClientMode says whether a client may come without a certificate. The zero ClientMode is request.
+type ClientMode string
+
+// The modes.
+const (
+	RequestCertificate ClientMode = "request"
+	RequireCertificate ClientMode = "require"
+)
+
+// Values lists the words.
+func (ClientMode) Values() []string {
+	return []string{string(RequestCertificate), string(RequireCertificate)}
 }
 
 // ACME is where certificates come from when nobody puts them into files.
@@ -214,6 +239,12 @@ func (c Config) checkCertificates(list *mistake.List, d Deps) {
 	}
 	if a := c.ACME; a != nil {
 		a.check(list)
+	}
+	if a := c.ClientCertificates; a != nil {
+		a.check(list)
+		if !c.secure() {
+			list.Add("client_certificates", "at: [https://0.0.0.0:8443]", "there is no https address that could ask for one")
+		}
 	}
 	if len(c.Certificates) > 0 || c.ACME != nil {
 		return

@@ -63,7 +63,7 @@ func (s *Server) apply(set *settings) error {
 		set.certs = append(slices.Clone(set.certs), set.acme)
 	}
 	if set.config.secure() {
-		set.tls = newTLS(set.certs, set.acme, set.config.MinTLS)
+		set.tls = newTLS(set.certs, set.acme, set.config.MinTLS, set.callers)
 	}
 	s.chooseEngines(set, old)
 	s.exchangeDoors(set, opened)

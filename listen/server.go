@@ -69,6 +69,7 @@ type settings struct {
 	total    int
 	tls      *tls.Config // nil without an https address
 	certs    shelf
+	callers  *callers    // nil: no client is asked for a certificate
 	acme     *acmeSource // nil without ACME; the last of certs
 	stamps   []stamp
 	port     int // of the first https address, as the system gave it; 0 before it is bound
@@ -113,7 +114,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 func (s *Server) prepare(cfg Config) (*settings, error) {
 	cfg = cfg.withDefaults()
 	list := cfg.check(s.deps)
-	set := &settings{config: cfg, trusted: new(bart.Lite), total: ceiling()}
+	set := &settings{config: cfg, trusted: new(bart.Lite), total: ceiling(), stamps: cfg.stamps(s.deps.Resolve)}
 	if cfg.Limits.Total > set.total {
 		list.Add("limits.total", "", "%d is more than this process can hold: it may open %d files more than twice over, so at most %d connections; raise the limit of open files (ulimit -n)", cfg.Limits.Total, set.total, set.total)
 	} else if cfg.Limits.Total > 0 {
@@ -127,8 +128,12 @@ func (s *Server) prepare(cfg Config) (*settings, error) {
 	if len(cfg.Certificates) > 0 {
 		loaded, mistakes := loadFiles(cfg.Certificates, s.deps.Resolve)
 		list = append(list, mistakes...)
-		set.certs, set.stamps = shelf{loaded}, loaded.stamps
-	} else if cfg.ACME == nil && cfg.secure() && s.deps.Development && len(list) == 0 {
+		set.certs = shelf{loaded}
+	}
+	who, mistakes := cfg.ClientCertificates.load()
+	list = append(list, mistakes...)
+	set.callers = who
+	if len(cfg.Certificates) == 0 && cfg.ACME == nil && cfg.secure() && s.deps.Development && len(list) == 0 {
 		ca, err := devca.Open(s.deps.StateDir, s.deps.Now, s.deps.Rand)
 		list.Under("certificates", err)
 		set.certs = shelf{development{ca}}

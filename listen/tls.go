@@ -11,10 +11,10 @@ const (
 	protocolACME  = "acme-tls/1" // RFC 8737: proves to the authority that we hold the name; no request follows
 )
 
-// newTLS makes the one TLS policy that all server names share, which is why a request whose host differs from the server
-// name of its handshake cannot reach a weaker one (D14). Every call makes new ticket keys: what is resumed was agreed upon
+// newTLS makes the one TLS policy that all server names share, client certificates included, which is why a request whose
+// host differs from the server name of its handshake cannot reach a weaker one (D14). Every call makes new ticket keys: what is resumed was agreed upon
 // under the very same settings (D19). There is no 0-RTT in crypto/tls over TCP (D13).
-func newTLS(certs shelf, acme *acmeSource, lowest TLSVersion) *tls.Config {
+func newTLS(certs shelf, acme *acmeSource, lowest TLSVersion, who *callers) *tls.Config {
 	c := &tls.Config{
 		MinVersion:     tls.VersionTLS13,
 		NextProtos:     []string{protocolHTTP2, protocolHTTP1},
@@ -28,6 +28,7 @@ func newTLS(certs shelf, acme *acmeSource, lowest TLSVersion) *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		}
 	}
+	who.demand(c)
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if acme != nil && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == protocolACME {
 			return acme.challengeTLS(), nil

@@ -25,12 +25,14 @@ func (s *Server) look(refused []stamp) []stamp {
 	s.control.Lock()
 	defer s.control.Unlock()
 	set := s.settings.Load()
-	now := stampsOf(set.config.Certificates, s.deps.Resolve)
+	now := set.config.stamps(s.deps.Resolve)
 	if len(now) == 0 || sameStamps(now, set.stamps) || sameStamps(now, refused) {
 		return refused
 	}
 	kept, gone := withdrawn(set.config.Certificates, s.deps.Resolve)
 	loaded, mistakes := loadFiles(kept, s.deps.Resolve)
+	who, further := set.config.ClientCertificates.load()
+	mistakes = append(mistakes, further...)
 	if err := mistakes.Err(); err != nil {
 		s.deps.Log.Error("changed certificate refused, the old one serves on", "error", err)
 		s.report(Incident{Reason: reasonCertificate, Detail: err.Error()})
@@ -42,11 +44,14 @@ func (s *Server) look(refused []stamp) []stamp {
 	}
 	next := *set
 	next.stamps = now
-	next.certs = shelf{loaded}
-	if set.acme != nil {
-		next.certs = append(next.certs, set.acme)
+	next.callers = who
+	if len(set.config.Certificates) > 0 {
+		next.certs = shelf{loaded}
+		if set.acme != nil {
+			next.certs = append(next.certs, set.acme)
+		}
 	}
-	next.tls = newTLS(next.certs, set.acme, next.config.MinTLS)
+	next.tls = newTLS(next.certs, set.acme, next.config.MinTLS, next.callers)
 	s.settings.Store(&next)
 	s.deps.Log.Info("certificates reloaded")
 	s.warn(&next)

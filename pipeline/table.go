@@ -41,7 +41,7 @@ type Row struct {
 	Path      string `json:"path"`
 	Callers   string `json:"callers"` // "public", "any caller", "nobody", or the roles and scopes that are needed
 
-	Tokens string `json:"tokens"` // "bound" to a key of their client; "stealable": they work for whoever holds them; "unchecked"; "none" where no caller needs one
+	Tokens string `json:"tokens"` // "bound" to their client; "stealable": they work for whoever holds them; "unchecked"; "none" where no caller needs one
 
 	Roles  []string `json:"roles,omitempty"`  // with these roles and scopes a caller is admitted: one way of several
 	Scopes []string `json:"scopes,omitempty"` //

@@ -49,6 +49,7 @@ var elsewhere = map[gate.Reason]string{
 	"identity.revocations_unknown": "guard/identity/revoked_test.go RevocationsUnknown",
 	"identity.replay_unknown":      "guard/identity/revoked_test.go ReplayUnknown",
 	"identity.replay_forgotten":    "guard/identity/revoked_test.go ReplayForgotten",
+	"identity.certificate_other":   "guard/identity/bound_test.go CertificateOther",
 	"identity.proof_unknown":       "guard/identity/bound_test.go ProofUnknown",
 	"identity.proof_forgotten":     "guard/identity/bound_test.go ProofForgotten",
 	"upstream.client_certificate":  "upstream/shown_test.go ReasonCertificate",

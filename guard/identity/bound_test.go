@@ -7,10 +7,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +26,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/kit/dpop"
 )
@@ -73,7 +78,7 @@ func (m *minted) bound(c client) string {
 	return m.token(fmt.Sprintf(`"exp":%d,"cnf":{"jkt":%q}`, noon().Unix()+60, c.jkt))
 }
 
-// shown is a request that shows a token with a scheme, and proofs.
+// request is one that shows a token with a scheme, and proofs.
 func request(op *gate.Operation, authorization string, proofs ...string) *gate.Exchange {
 	x := exchange(op, authorization)
 	x.Request.Scheme, x.Request.Host, x.Request.Path = "https", "api.test", "/orders"
@@ -258,13 +263,13 @@ func TestMemoryOfProofs(t *testing.T) {
 	}
 }
 
-// A token can be bound in one way that is checked here; every other is a refusal, with or without a good proof.
+// A token can be bound in two ways that are checked here; every other is a refusal, with or without a good proof.
 func TestUnknownWaysOfBinding(t *testing.T) {
 	m, c := mint(t), newClient(t)
 	g := guardOf(t, m, identity.Config{}, identity.Tools{Once: &shown{keys: map[string]time.Time{}}})
 	for i, cnf := range []string{
-		`null`, `{}`, `[]`, `"` + c.jkt + `"`, `{"jkt":""}`, `{"jkt":null}`, `{"jkt":["` + c.jkt + `"]}`, `{"x5t#S256":"abc"}`, `{"kid":"1"}`,
-		`{"jkt":"` + c.jkt + `","x5t#S256":"abc"}`, `{"jwk":{"kty":"EC"}}`, `{"JKT":"` + c.jkt + `"}`,
+		`null`, `{}`, `[]`, `"` + c.jkt + `"`, `{"jkt":""}`, `{"jkt":null}`, `{"jkt":["` + c.jkt + `"]}`, `{"x5t#S256":""}`, `{"kid":"1"}`,
+		`{"jkt":"` + c.jkt + `","x5t":"abc"}`, `{"jwk":{"kty":"EC"}}`, `{"JKT":"` + c.jkt + `"}`,
 	} {
 		token := m.token(fmt.Sprintf(`"exp":%d,"cnf":%s`, noon().Unix()+60, cnf))
 		for _, scheme := range []string{"Bearer ", "DPoP "} {
@@ -274,6 +279,74 @@ func TestUnknownWaysOfBinding(t *testing.T) {
 			}
 		}
 	}
+}
+
+// RFC 8705: the certificate of the connection must be the one that the token is bound to, whatever else is proven.
+func TestTokensBoundToACertificate(t *testing.T) {
+	m, c := mint(t), newClient(t)
+	own, theirs := clientCertificate(t, noon().Add(time.Minute)), clientCertificate(t, noon().Add(time.Minute))
+	over := clientCertificate(t, noon().Add(-time.Second))
+	thumbprint := func(cert *x509.Certificate) string {
+		sum := sha256.Sum256(cert.Raw)
+		return base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	to := func(cnf string, args ...any) string {
+		return m.token(fmt.Sprintf(`"exp":%d,"cnf":`, noon().Unix()+60) + fmt.Sprintf(cnf, args...))
+	}
+	certified, ended := to(`{"x5t#S256":%q}`, thumbprint(own)), to(`{"x5t#S256":%q}`, thumbprint(over))
+	both := to(`{"x5t#S256":%q,"jkt":%q}`, thumbprint(own), c.jkt)
+	plain := m.token(fmt.Sprintf(`"exp":%d`, noon().Unix()+60))
+	g := guardOf(t, m, identity.Config{Bound: binding.Required}, identity.Tools{Once: &shown{keys: map[string]time.Time{}}})
+	for _, row := range []struct {
+		name   string
+		value  string
+		proof  string
+		tls    *tls.ConnectionState
+		reason gate.Reason
+	}{
+		{"its own", "Bearer " + certified, "", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{own, theirs}}, ""},
+		{"another's", "Bearer " + certified, "", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{theirs}}, binding.CertificateOther},
+		{"another's, with its own behind", "Bearer " + certified, "", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{theirs, own}}, binding.CertificateOther},
+		{"none", "Bearer " + certified, "", &tls.ConnectionState{}, binding.CertificateMissing},
+		{"no TLS", "Bearer " + certified, "", nil, binding.CertificateMissing},
+		{"ended since the handshake", "Bearer " + ended, "", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{over}}, binding.CertificateOther},
+		{"with the scheme DPoP", "DPoP " + certified, c.proof(certified, "a", ""), &tls.ConnectionState{PeerCertificates: []*x509.Certificate{own}}, binding.Unbound},
+		{"a certificate, and a token bound to none", "Bearer " + plain, "", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{own}}, binding.Unbound},
+		{"both", "DPoP " + both, c.proof(both, "b", ""), &tls.ConnectionState{PeerCertificates: []*x509.Certificate{own}}, ""},
+		{"both, without certificate", "DPoP " + both, c.proof(both, "c", ""), nil, binding.CertificateMissing},
+		{"both, without proof", "DPoP " + both, "", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{own}}, binding.ProofMissing},
+		{"both, as a bearer", "Bearer " + both, "", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{own}}, binding.Bound},
+	} {
+		for range 2 { // from the cache the second time: nothing of it is remembered as proven
+			x := request(private, row.value)
+			if row.proof != "" {
+				x.Request.Fields["Dpop"] = []string{row.proof}
+			}
+			x.Source.TLS = row.tls
+			v := g.Check(context.Background(), x)
+			if v.Reason != row.reason && v.Reason != binding.ProofReplayed || v.Allowed() == (x.Principal() == nil) {
+				t.Errorf("%s: %+v, want %q", row.name, v, row.reason)
+			}
+		}
+	}
+}
+
+func clientCertificate(t *testing.T, until time.Time) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: noon().Add(-time.Hour), NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
 }
 
 // Behind a trusted proxy that takes TLS off, clients have asked by https.
@@ -295,6 +368,14 @@ func TestProofBehindAProxy(t *testing.T) {
 
 // What a document may say of binding.
 func TestWordsOfBinding(t *testing.T) {
+	issuer, err := dev.Open(t.TempDir(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := identity.Config{Bound: binding.Required, Development: gate.Risk{AcceptRisk: "a test"}}
+	if _, err := identity.New(cfg, shop(), identity.Tools{Now: noon, Dev: issuer}); err == nil || !strings.Contains(err.Error(), "bound to nothing") {
+		t.Error(err)
+	}
 	if words := binding.Demand("").Values(); len(words) != 2 {
 		t.Error(words)
 	}

@@ -24,9 +24,9 @@ type Config struct {
 	// Accepts each token once, by its jti, on all nodes together; a token without jti is refused. For APIs whose callers get
 	// a token for each request. Default false.
 	SingleUse bool `yaml:"single_use"`
-	// Whether a token must be bound to a key of its client, so that it is worth nothing to whoever steals it: required
-	// refuses tokens without cnf.jkt (DPoP, RFC 9449). Default optional: bound tokens must be proven, others work for whoever
-	// holds them.
+	// Whether a token must be bound to its client, so that it is worth nothing to whoever steals it: required refuses tokens
+	// without cnf.jkt (DPoP, RFC 9449) or cnf.x5t#S256 (client certificate, RFC 8705). Default optional: bound tokens must be
+	// proven, others work for whoever holds them.
 	Bound binding.Demand `yaml:"bound"`
 	// Demands in every proof a nonce that Gatehouse made (RFC 9449 section 9), so that proofs can't be made in advance, and
 	// clocks of clients don't matter. Default false: a nonce is demanded where a client's clock is wrong.
@@ -83,6 +83,9 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	if c.ProofNonce && tools.Nonces == nil {
 		wrong.Add("proof_nonce", "", "this command makes no nonces")
 	}
+	if c.Bound == binding.Required && development && len(c.Issuers) == 0 {
+		wrong.Add("bound", "bound: optional", "tokens of the development issuer are bound to nothing: nobody could call")
+	}
 	if development && tools.Dev == nil {
 		wrong.Add("development", "", "this command has no development issuer")
 	}
@@ -132,7 +135,7 @@ func reserved(name string) bool {
 		}
 	}
 	switch name {
-	case "Authorization", "Connection", "Cookie", "Date", "Expect", "Host", "Keep-Alive", "Max-Forwards", "Origin", "Range",
+	case "Authorization", "Connection", "Cookie", "Date", "Dpop", "Expect", "Host", "Keep-Alive", "Max-Forwards", "Origin", "Range",
 		"Referer", "Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via", "X-Real-Ip", "Traceparent", "Tracestate":
 		return true
 	}

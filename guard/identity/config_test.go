@@ -102,6 +102,7 @@ func TestWrongDocuments(t *testing.T) {
 		{"risk that has ended", issuer(func(i *bearer.Issuer) { i.AllowPrivate = gate.Risk{AcceptRisk: "x", Until: past} }), "issuers[0].allow_private.until", ""},
 		{"risk without reason", issuer(func(i *bearer.Issuer) { i.AllowPrivate = gate.Risk{Until: past} }), "issuers[0].allow_private", "accept_risk"},
 		{"header that is a credential", named(identity.HeaderNames{Subject: "authorization"}), "headers.subject", "Gatehouse-Subject"},
+		{"header that is a proof", named(identity.HeaderNames{Subject: "DPoP"}), "headers.subject", "Gatehouse-Subject"},
 		{"header of proxies", named(identity.HeaderNames{Issuer: "X-Forwarded-For"}), "headers.issuer", "Gatehouse-Issuer"},
 		{"header with an underscore", named(identity.HeaderNames{Roles: "Gatehouse_Roles"}), "headers.roles", ""},
 		{"header with a line end", named(identity.HeaderNames{Scopes: "A\r\nB"}), "headers.scopes", ""},
@@ -188,7 +189,7 @@ func TestReasonsAreListedOnce(t *testing.T) {
 		}
 		seen[r] = true
 	}
-	if len(seen) != 42 {
+	if len(seen) != 44 {
 		t.Errorf("%d reasons", len(seen))
 	}
 }

@@ -76,7 +76,7 @@ type Guard struct {
 	skew    time.Duration // the largest of the issuers'
 	tools   Tools
 	realm   string // a quoted-string
-	bound   bool   // tokens must be bound to a key of their client
+	bound   bool   // tokens must be bound to their client
 }
 
 // New checks everything, and tells all mistakes at once. It doesn't wait for an issuer to answer: until its keys are there,
@@ -175,7 +175,7 @@ func (g *Guard) refuse(x *gate.Exchange, v gate.Verdict) gate.Verdict {
 	return v.With("WWW-Authenticate", plain).With("WWW-Authenticate", binding.Challenge(g.realm, ""))
 }
 
-// Bound tells that a token must be bound to a key of its client, so that it is worth nothing to a thief.
+// Bound tells that a token must be bound to its client, so that it is worth nothing to a thief.
 func (g *Guard) Bound() bool { return g.bound }
 
 // Issuers names who may vouch for a caller, the development issuer included. None: nobody can prove who they are.

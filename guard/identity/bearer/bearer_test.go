@@ -165,7 +165,7 @@ func TestClaims(t *testing.T) {
 		{"E9 another issuer", map[string]any{"iss": "https://evil.example.com"}, UnknownIssuer},
 		{"E9 issuer with a slash more", map[string]any{"iss": shopIssuer + "/"}, UnknownIssuer},
 		{"E9 issuers in a list", map[string]any{"iss": []string{shopIssuer}}, UnknownIssuer},
-		{"bound to a certificate", map[string]any{"cnf": map[string]string{"x5t#S256": "abc"}}, binding.Bound},
+		{"bound to a certificate", map[string]any{"cnf": map[string]string{"x5t#S256": "abc"}}, binding.CertificateMissing},
 		{"bound to nothing", map[string]any{"cnf": jsonNull{}}, binding.Bound},
 		{"bound to a key", map[string]any{"cnf": map[string]string{"jkt": "abc"}}, binding.Bound},
 	} {

@@ -1,6 +1,7 @@
 // Package binding demands that whoever shows a bound token is the one it was given to. A token says by its claim cnf (RFC
-// 7800) what it is bound to; the proof comes with each request: a DPoP proof (RFC 9449), signed by the key whose thumbprint
-// is cnf.jkt. It promises that a bound token without its proof is refused everywhere, whatever the scheme and the operation;
+// 7800) what it is bound to: a key (cnf.jkt), for which each request brings a proof that it signed (DPoP, RFC 9449), or a
+// client certificate (cnf.x5t#S256), which the client showed in the handshake of the connection (RFC 8705). It promises that
+// a bound token without its proof is refused everywhere, whatever the scheme and the operation;
 // that a proof counts for one request, on all nodes together; that nothing of a proof is remembered as proven; and that an
 // API which demands bound tokens takes no others. What a thief of the token has is then worth nothing (adversary row E33).
 package binding
@@ -59,35 +60,77 @@ type Shown struct {
 
 // Verify demands what the token says it is bound to, and what the API demands of tokens. It is asked for every request.
 func (c Check) Verify(ctx context.Context, x *gate.Exchange, s Shown) gate.Verdict {
-	key, v := boundTo(s.Claims)
+	to, v := read(s.Claims)
 	switch {
 	case !v.Allowed():
 		return v
-	case key == "" && s.Proven:
+	case to.key == "" && s.Proven:
 		return bad(Unbound, "the scheme is DPoP, and the token is bound to no key")
-	case key == "" && c.Required:
-		return bad(Unbound, "the token is bound to no key; here it would work for whoever steals it").At("bound").Fixed("bound: optional")
-	case key == "":
-		return gate.Allow()
-	case !s.Proven:
+	case to == confirmation{} && c.Required:
+		return bad(Unbound, "the token is bound to nothing; here it would work for whoever steals it").At("bound").Fixed("bound: optional")
+	case to.key != "" && !s.Proven:
 		return bad(Bound, "the token is bound to a key; as a bearer token it proves nothing")
 	}
-	return c.prove(ctx, x, s.Token, key)
+	if to.certificate != "" {
+		if v := c.certified(x, to.certificate); !v.Allowed() {
+			return v
+		}
+	}
+	if to.key != "" {
+		return c.prove(ctx, x, s.Token, to.key)
+	}
+	return gate.Allow()
 }
 
-// boundTo reads the claim cnf: "" when there is none. A way of binding that nobody here can check is a refusal, never a
-// token without binding.
-func boundTo(claims map[string]any) (thumbprint string, v gate.Verdict) {
+// confirmation is what a token is bound to, by thumbprints; where it names both, both are demanded.
+type confirmation struct {
+	key         string // cnf.jkt (RFC 9449 section 6.1)
+	certificate string // cnf.x5t#S256 (RFC 8705 section 3.1)
+}
+
+// read reads the claim cnf. A way of binding that nobody here can check is a refusal, never a token without binding.
+func read(claims map[string]any) (to confirmation, v gate.Verdict) {
 	member, has := claims["cnf"]
 	if !has {
-		return "", gate.Allow()
+		return to, gate.Allow()
 	}
 	methods, _ := member.(map[string]any)
-	thumbprint, ok := methods["jkt"].(string)
-	if !ok || thumbprint == "" || len(methods) != 1 {
-		return "", bad(Bound, "the token is bound (cnf) in a way that can't be checked here; jkt alone can")
+	for name, value := range methods {
+		thumbprint, _ := value.(string)
+		switch {
+		case name == "jkt" && thumbprint != "":
+			to.key = thumbprint
+		case name == "x5t#S256" && thumbprint != "":
+			to.certificate = thumbprint
+		default:
+			return confirmation{}, unread()
+		}
 	}
-	return thumbprint, gate.Allow()
+	if to == (confirmation{}) {
+		return to, unread()
+	}
+	return to, gate.Allow()
+}
+
+func unread() gate.Verdict {
+	return bad(Bound, "the token is bound (cnf) in a way that can't be checked here; jkt and x5t#S256 can")
+}
+
+// certified demands that the client showed this very certificate in the handshake of the connection, and that it is not
+// over since. The handshake has proven that the client holds its key, and that an authority of the document vouches for it.
+func (c Check) certified(x *gate.Exchange, thumbprint string) gate.Verdict {
+	if x.Source.TLS == nil || len(x.Source.TLS.PeerCertificates) == 0 {
+		return bad(CertificateMissing, "the token is bound to a client certificate, and the client showed none to this gateway").
+			Fixed("listen: {client_certificates: {ca: [clients-ca.pem]}}")
+	}
+	shown := x.Source.TLS.PeerCertificates[0]
+	if sum := sha256.Sum256(shown.Raw); base64.RawURLEncoding.EncodeToString(sum[:]) != thumbprint {
+		return bad(CertificateOther, "the token is bound to another client certificate than the one shown")
+	}
+	if c.Now == nil || c.Now().After(shown.NotAfter) {
+		return bad(CertificateOther, "the client certificate was shown on this connection, and has ended since")
+	}
+	return gate.Allow()
 }
 
 // prove demands a proof that holds for this request and was not shown before.

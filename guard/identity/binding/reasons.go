@@ -14,6 +14,9 @@ const (
 	Bound   gate.Reason = "identity.bound"   // bound to something that the request doesn't prove, or in a way that nobody here can check
 	Unbound gate.Reason = "identity.unbound" // bound to nothing, where it must be
 
+	CertificateMissing gate.Reason = "identity.certificate_missing" // bound to a client certificate, and none was shown
+	CertificateOther   gate.Reason = "identity.certificate_other"   // bound to another than the one that was shown, or that one has ended
+
 	ProofMissing   = prefix + "missing"   // bound to a key, and no field DPoP
 	ProofReplayed  = prefix + "replayed"  // shown before
 	ProofForgotten = prefix + "forgotten" // made before the memory of proofs began
@@ -34,6 +37,6 @@ const (
 
 // Reasons lists all of them.
 func Reasons() []gate.Reason {
-	return []gate.Reason{Bound, Unbound, ProofMissing, ProofReplayed, ProofForgotten, ProofUnknown, ProofMalformed,
+	return []gate.Reason{Bound, Unbound, CertificateMissing, CertificateOther, ProofMissing, ProofReplayed, ProofForgotten, ProofUnknown, ProofMalformed,
 		ProofType, ProofAlgorithm, ProofKey, ProofSignature, ProofMethod, ProofURL, ProofNonce, ProofTime, ProofToken, ProofHolder}
 }
