@@ -24,6 +24,7 @@ const (
 	fetchTime   = 5 * time.Second
 	connectTime = 2 * time.Second
 	maxHead     = 16 << 10 // bytes of an answer's header
+	idleTime    = 30 * time.Second
 )
 
 // Network is how a fetch reaches the outside.
@@ -132,20 +133,25 @@ func (f *fetcher) discover(ctx context.Context, issuer *url.URL) ([]byte, error)
 	return f.get(ctx, where, loopback)
 }
 
-// get reads one document: no redirect, no proxy, no compression, no more than 256 KiB.
-func (f *fetcher) get(ctx context.Context, u *url.URL, loopback bool) ([]byte, error) {
+// client speaks to the host of a URL: no redirect, no proxy, no compression, and only to addresses that were judged.
+func (f *fetcher) client(u *url.URL, loopback bool) *http.Client {
 	may := reach{loopback: loopback && Loopback(u.Hostname()), private: f.origin.Private, only: u.Scheme != "https"}
-	transport := &http.Transport{
-		DialContext:            f.dialer(may),
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.roots},
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHead,
-	}
-	client := http.Client{
-		Transport:     transport,
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:            f.dialer(may),
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.roots},
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHead,
+			IdleConnTimeout:        idleTime,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// get reads one document of at most 256 KiB.
+func (f *fetcher) get(ctx context.Context, u *url.URL, loopback bool) ([]byte, error) {
+	client := f.client(u, loopback)
+	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err

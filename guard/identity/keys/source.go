@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -67,6 +69,16 @@ func (s *Source) Open(o Origin) (*Ring, error) {
 	s.forget(s.now())
 	s.rings[id] = r
 	return r, nil
+}
+
+// Client gives what speaks to an issuer's server at a URL that CheckURL has found good, under the same bounds as a fetch of
+// its keys: addresses are judged when they are resolved, redirects are not followed. It has no time limit of its own.
+func (s *Source) Client(o Origin, u *url.URL) (*http.Client, error) {
+	f, err := newFetcher(o, s.network)
+	if err != nil {
+		return nil, err
+	}
+	return f.client(u, Loopback(u.Hostname())), nil
 }
 
 // Statuses tells how every issuer's keys stand, in no order.
