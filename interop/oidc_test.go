@@ -182,6 +182,81 @@ func TestOIDCProvider(t *testing.T) {
 	}
 }
 
+// Opaque tokens of a real provider, which is asked about each: good ones pass, and one that the provider has ended does not
+// when the answer's time is over.
+func TestOIDCProviderOfOpaqueTokens(t *testing.T) {
+	t.Parallel()
+	dir, issuer, gateway := t.TempDir(), provider(t), loopback.Address()
+	seen := make(chan http.Header, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen <- r.Header.Clone()
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer server.Close()
+	for name, text := range map[string]string{
+		"orders.yaml": orders, "secret": "not-a-secret-either: +/=",
+		"gatehouse.yaml": `listen: {at: ["http://` + gateway + `"], admin: "http://127.0.0.1:0"}
+guards:
+  identity:
+    issuers:
+      - issuer: ` + issuer + `
+        audience: https://opaque.shop.test
+        introspection: {url: "` + issuer + `/token/introspection", client: gatehouse, secret: "file:` + dir + `/secret", cache: 1s}
+apis: [{name: orders, contract: orders.yaml, to: ["` + server.URL + `"]}]
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, []string{"XDG_DATA_HOME=" + dir + "/data", "XDG_CONFIG_HOME=" + dir + "/config"}, "serving", built("gatehouse"), "serve", "--config", filepath.Join(dir, "gatehouse.yaml"))
+	call := func(token string) int {
+		request, err := http.NewRequest(http.MethodGet, "http://"+gateway+"/orders/7", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	good := token(t, issuer, "https://opaque.shop.test")
+	if strings.Count(good, ".") == 2 {
+		t.Fatalf("the provider gave a JWT")
+	}
+	if status := call(good); status != http.StatusOK {
+		t.Fatalf("a good token: %d", status)
+	}
+	got := <-seen
+	for name, want := range map[string]string{"Gatehouse-Subject": "robot", "Gatehouse-Issuer": issuer, "Gatehouse-Roles": "customer", "Gatehouse-Scopes": "orders:read", "Authorization": ""} {
+		if got.Get(name) != want {
+			t.Errorf("%s at the server: %q, want %q", name, got.Get(name), want)
+		}
+	}
+	for _, bad := range []string{token(t, issuer, "https://opaque.other.test"), good[:len(good)-1], good + "x", "x"} {
+		if status := call(bad); status != http.StatusUnauthorized {
+			t.Errorf("a token that isn't good here: %d", status)
+		}
+	}
+	request, err := http.NewRequest(http.MethodPost, issuer+"/token/revocation", strings.NewReader(url.Values{"token": {good}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetBasicAuth("robot", "not-a-secret-this-is-a-test")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if response, err := http.DefaultClient.Do(request); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("the provider ends no tokens: %v", err)
+	}
+	for end := time.Now().Add(20 * time.Second); call(good) != http.StatusUnauthorized; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a token that its issuer has ended goes on being good")
+		}
+	}
+}
+
 // trusting is a client that trusts the development CA, as `gatehouse ca` prints it.
 func trusting(t *testing.T, dir, binary string) *http.Client {
 	t.Helper()

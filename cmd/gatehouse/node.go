@@ -242,7 +242,8 @@ func (n *node) tools(l *loaded) pipeline.Tools {
 func (n *node) identity(d *config.Document) identity.Tools {
 	t := identity.Tools{
 		Now: func() time.Time { return n.now() }, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(d), Dev: n.kept.dev,
-		Once: n.kept.once, Nonces: n.kept.nonces,
+		Secret: n.resolver("guards"),
+		Once:   n.kept.once, Nonces: n.kept.nonces,
 	}
 	if h := n.held; h != nil {
 		t.Revocations, t.Longest = h.revocations, h.revocations.Longest()

@@ -88,6 +88,8 @@ var elsewhere = map[gate.Reason]string{
 	"limits.unread":       "guard/limits/limits_test.go Unread",
 	"upstream.unsendable": "upstream/hostile_test.go ReasonUnsendable",
 	"body.unexpected":     "kit/body/read_test.go bodyUnexpected",
+	// what another server says
+	"identity.inactive": "guard/identity/opaque_test.go Inactive",
 
 	"contract.no_operation":     "never: exchanges are matched before they meet the guard",
 	"gateway.no_connection":     "never: every request comes through a listener",

@@ -83,12 +83,18 @@ func readings(d *config.Document) map[reading]string {
 	within := func(reader, path string) {
 		eachPlace(d.Value(path), path, func(place, text string) {
 			var ref secret.Ref
-			if ref.UnmarshalText([]byte(text)) == nil {
-				all[reading{reader, ref}] = place
+			if ref.UnmarshalText([]byte(text)) != nil {
+				return
 			}
+			if strings.HasPrefix(place, path+".guards.") {
+				all[reading{"guards", ref}] = place
+				return
+			}
+			all[reading{reader, ref}] = place
 		})
 	}
 	within("listen", "listen")
+	within("guards", "guards")
 	for i := range d.Len("apis") {
 		path := fmt.Sprintf("apis[%d]", i)
 		within(fmt.Sprintf("apis.%v", d.Value(path+".name")), path)

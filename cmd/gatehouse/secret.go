@@ -25,7 +25,7 @@ documents and source trees.
 
 A document refers to one by store:NAME, or store:NAME@VERSION for one that shall not change. A new version is in force
 within five seconds, on every node, without a restart or a reload. Only those parts of the document may refer to a secret
-that somebody has allowed: listen, apis.NAME, or * for all.
+that somebody has allowed: listen, guards, apis.NAME, or * for all.
 
 Values are read from standard input and travel through a socket that nobody but the gateway's own user can open. They stand
 in no argument, no event and no log.`,
@@ -127,7 +127,7 @@ Exit codes: 0 written; 1 nothing was changed.`,
 	})
 	f := c.Flags()
 	f.Var(&expect, "expect", "version that is replaced, or any; without it the secret must not be there yet")
-	f.StringSliceVar(&q.MayRead, "may-read", nil, "parts of the document that may refer to it: listen, apis.NAME, or *; comma-separated")
+	f.StringSliceVar(&q.MayRead, "may-read", nil, "parts of the document that may refer to it: listen, guards, apis.NAME, or *; comma-separated")
 	return c
 }
 
@@ -326,7 +326,7 @@ func secretAllowCommand(std stdio) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "allow NAME --reader PART",
 		Short: "Say which parts of the document may refer to a secret",
-		Long: `Say which parts of the document may refer to a secret, instead of those before: listen, apis.NAME, or * for all. A part
+		Long: `Say which parts of the document may refer to a secret, instead of those before: listen, guards, apis.NAME, or * for all. A part
 that is no longer among them goes on until the next load of a document, which is refused while it refers to the secret, and
 does not start again.`,
 		Example: `  gatehouse secret allow shop/password --reader apis.shop
@@ -349,7 +349,7 @@ does not start again.`,
 		return a.print(done, func(w io.Writer) { done.print(w) })
 	})
 	f := c.Flags()
-	f.StringSliceVar(&q.MayRead, "reader", nil, "a part of the document: listen, apis.NAME, or *; again, or comma-separated, for more")
+	f.StringSliceVar(&q.MayRead, "reader", nil, "a part of the document: listen, guards, apis.NAME, or *; again, or comma-separated, for more")
 	f.BoolVar(&nobody, "nobody", false, "no part may refer to it")
 	return c
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/kit/dpop"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
 // Reader reads one kind of credential. Found says that the exchange carries one of this kind, whether it holds or not; then
@@ -59,6 +60,8 @@ type Tools struct {
 	Verified Cache       // made once, outlives reloads; nil: every token is verified each time
 	Policy   string      // version of the document; tokens verified under another are verified anew
 	Dev      *dev.Issuer // nil: there is no development issuer
+
+	Secret func(secret.Ref) (secret.Value, error) // what a reference refers to now; nil is Ref.Resolve
 
 	Revocations Revocations   // nil: there is no way to call a token back
 	Longest     time.Duration // tokens that live longer from iat on could not be called back and are refused; 0: any
@@ -103,7 +106,7 @@ func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, []string, error)
 	if tools.Dev != nil && cfg.Development.Accepted(tools.Now()) {
 		issuers = append(issuers[:len(issuers):len(issuers)], bearer.Given(dev.Name, dev.Audience, tools.Dev.Ring()))
 	}
-	tokens, err := bearer.New(issuers, bearer.Tools{Now: tools.Now, Keys: tools.Keys, Verified: tools.Verified, API: api.Name, Policy: tools.Policy,
+	tokens, err := bearer.New(issuers, bearer.Tools{Now: tools.Now, Keys: tools.Keys, Verified: tools.Verified, API: api.Name, Policy: tools.Policy, Secret: tools.Secret,
 		Binding: binding.Check{Now: tools.Now, Once: tools.Once, Nonces: tools.Nonces, Required: cfg.Bound == binding.Required, Nonced: cfg.ProofNonce}})
 	wrong.Under("issuers", err)
 	if err := wrong.Err(); err != nil {

@@ -1,4 +1,4 @@
-// An OIDC provider for tests: it signs RS256 access tokens for whatever resource a client asks for, and can be told to
+// An OIDC provider for tests: it signs RS256 access tokens for whatever resource a client asks for, but opaque ones for https://opaque.*, and can be told to
 // rotate its keys. PORT is where it listens.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -17,16 +17,22 @@ function provider() {
     clients: [{
       client_id: 'robot', client_secret: 'not-a-secret-this-is-a-test', grant_types: ['client_credentials'],
       redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic',
+    }, {
+      client_id: 'gatehouse', client_secret: 'not-a-secret-either: +/=', grant_types: [], redirect_uris: [], response_types: [],
+      token_endpoint_auth_method: 'client_secret_basic',
     }],
     jwks: { keys: [key()] },
     scopes: ['orders:read', 'orders:write'],
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
+      introspection: { enabled: true },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_, resource) => ({
-          scope: 'orders:read orders:write', audience: resource, accessTokenFormat: 'jwt', accessTokenTTL: 300, jwt: { sign: { alg: 'RS256' } },
+          scope: 'orders:read orders:write', audience: resource, accessTokenTTL: 300,
+          ...(resource.startsWith('https://opaque.') ? { accessTokenFormat: 'opaque' } : { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } }),
         }),
       },
     },

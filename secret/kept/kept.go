@@ -162,7 +162,7 @@ func CheckReaders(parts []string) error {
 	}
 	for i, p := range parts {
 		if !readers.MatchString(p) {
-			return fmt.Errorf("reader %d is no part of the document; write listen, apis.NAME, or * for all", i+1)
+			return fmt.Errorf("reader %d is no part of the document; write listen, guards, apis.NAME, or * for all", i+1)
 		}
 	}
 	return nil

@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/kit/jws"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/secret"
 	"github.com/go-jose/go-jose/v4"
 )
 
@@ -32,6 +33,8 @@ type Tools struct {
 	API      string       // name of the API that the tokens open
 	Policy   string       // version of the document: another version verifies anew
 
+	Secret func(secret.Ref) (secret.Value, error) // what a reference refers to now; nil is Ref.Resolve
+
 	Binding binding.Check // what bound tokens must prove with each request
 }
 
@@ -39,6 +42,7 @@ type Tools struct {
 type Reader struct {
 	now     func() time.Time
 	issuers []*trusted
+	opaque  *trusted // who is asked about tokens that are no JWT; nil: nobody
 	cache   *Cache
 	scope   [sha256.Size]byte
 	binding binding.Check
@@ -59,10 +63,18 @@ func New(list []Issuer, tools Tools) (*Reader, error) {
 			wrong.Add(place+".issuer", "", "issuer %q stands twice; give one entry both audiences", c.Issuer)
 			continue
 		}
-		t, err := c.compile("issuers"+place, tools.Now(), tools.Keys)
+		t, err := c.compile("issuers"+place, tools.Now(), tools)
 		wrong.Under(place, err)
 		r.issuers = append(r.issuers, t)
 		parts = append(parts, fmt.Sprintf("%q %q %q %q %q %q %s", t.name, t.audience, t.algorithms, t.kinds, t.roles, t.scopes, t.skew))
+		if c.Introspection == nil {
+			continue
+		}
+		if r.opaque != nil {
+			wrong.Add(place+".introspection", "", "%s has one too; a token that is no JWT doesn't say whose it is, and would be shown to both", r.opaque.name)
+		}
+		r.opaque = t
+		parts = append(parts, fmt.Sprintf("%q %q", c.Introspection.URL, c.Introspection.Client))
 	}
 	r.scope = scopeOf(parts...)
 	if err := wrong.Err(); err != nil {
@@ -154,6 +166,9 @@ func letter(c byte) bool {
 
 // verify does the whole work for a token that isn't known: form, header, issuer, key, signature, and only then the claims.
 func (r *Reader) verify(ctx context.Context, token string, now time.Time) (*entry, gate.Verdict) {
+	if r.opaque != nil && isOpaque(token) {
+		return r.opaque.ask(ctx, token, now)
+	}
 	parts, v := split(token)
 	if !v.Allowed() {
 		return nil, v

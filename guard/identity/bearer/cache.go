@@ -34,8 +34,8 @@ type cacheKey struct{ scope, token [sha256.Size]byte }
 
 type entry struct {
 	principal   *gate.Principal
-	ring        *keys.Ring
-	set         *keys.Set // the keys it was verified with
+	ring        *keys.Ring // nil: its issuer was asked
+	set         *keys.Set  // the keys it was verified with
 	from, until time.Time
 	cost        int
 }
@@ -82,7 +82,7 @@ func (c *Cache) get(k cacheKey, now time.Time) *gate.Principal {
 	s.mu.Lock()
 	e := s.entries[k]
 	s.mu.Unlock()
-	if e == nil || now.Before(e.from) || !now.Before(e.until) || e.ring.Current(now) != e.set {
+	if e == nil || now.Before(e.from) || !now.Before(e.until) || e.ring != nil && e.ring.Current(now) != e.set {
 		return nil
 	}
 	return e.principal
@@ -90,7 +90,7 @@ func (c *Cache) get(k cacheKey, now time.Time) *gate.Principal {
 
 // put remembers an entry and makes room by forgetting what ends first among a few others.
 func (c *Cache) put(k cacheKey, e *entry, now time.Time) {
-	if c == nil || e.set == nil || e.principal == nil {
+	if c == nil || e.principal == nil || e.ring != nil && e.set == nil {
 		return
 	}
 	e.cost = costOf(e.principal.Claims) + 512

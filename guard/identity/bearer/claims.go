@@ -49,6 +49,11 @@ func (t *trusted) judgeKind(kind string, claims map[string]any) gate.Verdict {
 	if kind == "at+jwt" {
 		return gate.Allow()
 	}
+	return judgePurpose(claims)
+}
+
+// judgePurpose refuses what says by its claims that it is no access token.
+func judgePurpose(claims map[string]any) gate.Verdict {
 	for _, name := range []string{"at_hash", "c_hash", "s_hash", "events"} {
 		if _, has := claims[name]; has {
 			return bad(Type, "the token has %s: it is an ID token or an event, not an access token", name)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/introspect"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/kit/jws"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
@@ -49,6 +50,9 @@ type Issuer struct {
 	CA string `yaml:"ca,public"`
 	// How much the issuer's clock may differ from ours. Default 30s, at most 60s.
 	ClockSkew time.Duration `yaml:"clock_skew"`
+	// Asks the issuer about tokens that are no JWT (RFC 7662). One issuer of an API may have it: such a token doesn't say whose
+	// it is, and is shown to nobody else. Default: tokens that are no JWT are refused.
+	Introspection *introspect.Config `yaml:"introspection"`
 	// Permits that the issuer's server has a private address, with the reason. Without it, keys are fetched from public
 	// addresses only, or from a loopback host that is written as such.
 	AllowPrivate gate.Risk `yaml:"allow_private"`
@@ -81,10 +85,11 @@ type trusted struct {
 	scopes     []path
 	skew       time.Duration
 	ring       *keys.Ring
+	asker      *introspect.Asker // nil: tokens that are no JWT are refused
 }
 
 // compile checks everything and opens the keys. All mistakes are told at once.
-func (c Issuer) compile(place string, now time.Time, source *keys.Source) (*trusted, error) {
+func (c Issuer) compile(place string, now time.Time, tools Tools) (*trusted, error) {
 	var wrong mistake.List
 	t := &trusted{name: c.Issuer, place: place, audience: c.Audience, skew: c.ClockSkew, ring: c.ring}
 	c.checkNames(&wrong)
@@ -108,6 +113,7 @@ func (c Issuer) compile(place string, now time.Time, source *keys.Source) (*trus
 	if len(wrong) > 0 || t.ring != nil {
 		return t, wrong.Err()
 	}
+	source := tools.Keys
 	if source == nil {
 		wrong.Add("issuer", "", "no source of keys is given")
 		return t, wrong.Err()
@@ -121,6 +127,7 @@ func (c Issuer) compile(place string, now time.Time, source *keys.Source) (*trus
 		wrong.Add(at, "", "%v", err)
 	}
 	t.ring = ring
+	wrong.Under("introspection", c.introspect(t, origin, tools))
 	return t, wrong.Err()
 }
 

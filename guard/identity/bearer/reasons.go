@@ -18,10 +18,12 @@ const (
 	Expired         gate.Reason = "identity.expired"          // over
 	NotYet          gate.Reason = "identity.not_yet"          // begins later
 	Claims          gate.Reason = "identity.claims"           // signed, but a claim is missing or of the wrong form
+	Inactive        gate.Reason = "identity.inactive"         // its issuer says that it isn't good, or not known
+	IssuerSilent    gate.Reason = "identity.issuer_silent"    // its issuer could not be asked: 503
 )
 
 // Reasons lists all of them.
 func Reasons() []gate.Reason {
 	return []gate.Reason{Malformed, TooLong, Encrypted, Header, Algorithm, UnknownIssuer, KeyUnknown, KeysUnavailable,
-		Signature, Type, WrongAudience, Expired, NotYet, Claims}
+		Signature, Type, WrongAudience, Expired, NotYet, Claims, Inactive, IssuerSilent}
 }
