@@ -189,11 +189,8 @@ type overlay struct {
 
 // ReadFile is what the engine uses for lists.
 func (o overlay) ReadFile(name string) ([]byte, error) {
-	if strings.HasPrefix(name, folder) {
-		if data, ok := o.data[name]; ok {
-			return bytes.Clone(data), nil
-		}
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	if data, ok := o.data[name]; ok {
+		return bytes.Clone(data), nil
 	}
 	if o.base == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
