@@ -131,7 +131,7 @@ func (b *Bundle) judge(path string, data []byte) error {
 }
 
 // ReadFile reads a contract (both arguments are its path), or a file that a contract refers to, which must be a plain file
-// in the contract's folder, also when a symbolic link leads there: a contract may come from somebody who is not meant to
+// in the contract's folder (which "folder/." names, where there is no contract), also when a symbolic link leads there: a contract may come from somebody who is not meant to
 // read this machine's files, or to keep it reading for ever (row I11). Paths are relative as those of the document are.
 func (b *Bundle) ReadFile(contract, path string) ([]byte, error) {
 	data, err := b.generation.read(b.ctx, contract, path)
@@ -142,6 +142,14 @@ func (b *Bundle) ReadFile(contract, path string) ([]byte, error) {
 		return nil, err
 	}
 	return data, nil
+}
+
+// List gives the names of what lies in a folder, in order. Paths are relative as those of the document are. It says nothing of
+// what is a file, or may be read: ReadFile does.
+func (b *Bundle) List(folder string) ([]string, error) {
+	names, err := b.generation.list(b.ctx, folder)
+	slices.Sort(names)
+	return names, err
 }
 
 // Watch makes Wait return also when a file changes that the document names but that is no part of it, such as an authority

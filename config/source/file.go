@@ -9,6 +9,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -159,7 +161,7 @@ func (g *files) read(_ context.Context, contract, path string) ([]byte, error) {
 	}
 	rel, err := filepath.Rel(folder, real)
 	if err != nil || !filepath.IsLocal(rel) {
-		return nil, fmt.Errorf("%s lies outside of %s, the folder of the contract that refers to it", path, folder)
+		return nil, fmt.Errorf("%s lies outside of %s, the folder of what refers to it", path, folder)
 	}
 	if data, ok := g.mounted[real]; ok {
 		return data, nil
@@ -170,6 +172,43 @@ func (g *files) read(_ context.Context, contract, path string) ([]byte, error) {
 	}
 	defer root.Close()
 	return readRoot(root, rel)
+}
+
+// list also watches the folder, so that Wait returns when something comes to lie there.
+func (g *files) list(_ context.Context, folder string) ([]string, error) {
+	stamp := stampOf(folder) // before it is read
+	real, err := g.links.resolve(folder)
+	if err != nil {
+		return nil, named(folder, err)
+	}
+	inside := map[string]bool{}
+	for path := range g.mounted {
+		if rest, ok := strings.CutPrefix(path, real+string(filepath.Separator)); ok {
+			name, _, _ := strings.Cut(rest, string(filepath.Separator))
+			inside[name] = true
+		}
+	}
+	if len(inside) > 0 { // what was read at once is exchanged at once
+		return slices.Collect(maps.Keys(inside)), nil
+	}
+	f, err := os.Open(real)
+	if err != nil {
+		return nil, named(folder, err)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(maxEntries + 1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if len(names) > maxEntries {
+		return nil, fmt.Errorf("%s holds more than %d files", folder, maxEntries)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, known := g.stamps[folder]; !known {
+		g.stamps[folder] = stamp
+	}
+	return names, err
 }
 
 // named tells of a file that is not there by the name that was given, not by where links lead.

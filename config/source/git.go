@@ -188,7 +188,7 @@ func (c *commit) read(ctx context.Context, contract, file string) ([]byte, error
 		return nil, fmt.Errorf("%s is no path inside the repository; a document from git names committed files, relative to its own folder", file)
 	}
 	if !beside(contract, file) {
-		return nil, fmt.Errorf("%s lies outside of %s, the folder of the contract that refers to it", file, path.Dir(contract))
+		return nil, fmt.Errorf("%s lies outside of %s, the folder of what refers to it", file, path.Dir(contract))
 	}
 	var data []byte
 	err := c.origin.careful(ctx, func(s *filesystem.Storage) (err error) {
@@ -196,6 +196,33 @@ func (c *commit) read(ctx context.Context, contract, file string) ([]byte, error
 		return err
 	})
 	return data, err
+}
+
+func (c *commit) list(ctx context.Context, folder string) (names []string, err error) {
+	if folder = path.Clean(folder); folder != "." && !localName(folder) {
+		return nil, fmt.Errorf("%s is no folder inside the repository", folder)
+	}
+	err = c.origin.careful(ctx, func(s *filesystem.Storage) error {
+		tree, err := object.GetTree(s, c.tree)
+		if err == nil && folder != "." {
+			tree, err = tree.Tree(folder)
+		}
+		if errors.Is(err, object.ErrDirectoryNotFound) {
+			return fmt.Errorf("commit %s of %s has no folder %s; commit it", c.hash.String()[:12], c.origin.repo, folder)
+		}
+		if err != nil {
+			return err
+		}
+		if len(tree.Entries) > maxEntries {
+			return fmt.Errorf("%s holds more than %d files", folder, maxEntries)
+		}
+		names = nil
+		for _, e := range tree.Entries {
+			names = append(names, e.Name)
+		}
+		return nil
+	})
+	return names, err
 }
 
 func (c *commit) blob(s *filesystem.Storage, file string) ([]byte, error) {

@@ -71,7 +71,7 @@ func (g *served) read(ctx context.Context, contract, name string) ([]byte, error
 		return nil, fmt.Errorf("%s is no name beside the document; a document from a server names files relative to itself", name)
 	}
 	if !beside(contract, name) {
-		return nil, fmt.Errorf("%s lies outside of %s, the folder of the contract that refers to it", name, path.Dir(contract))
+		return nil, fmt.Errorf("%s lies outside of %s, the folder of what refers to it", name, path.Dir(contract))
 	}
 	g.mu.Lock()
 	known, again := g.fetched[name]
@@ -95,6 +95,11 @@ func (g *served) read(ctx context.Context, contract, name string) ([]byte, error
 	}
 	return f.data, err
 }
+
+// errNoList tells why there are no folders on a server.
+var errNoList = errors.New("a server does not tell what lies in a folder; take the document from a file or from git to name folders in it")
+
+func (*served) list(context.Context, string) ([]string, error) { return nil, errNoList }
 
 // beside tells that a file lies in the folder of the contract that refers to it, or is that contract.
 func beside(contract, name string) bool {

@@ -81,7 +81,7 @@ func (k *kept) name(name string) (string, error) { return (&served{origin: k.ori
 
 func (k *kept) read(_ context.Context, contract, name string) ([]byte, error) {
 	if !beside(contract, name) {
-		return nil, fmt.Errorf("%s lies outside of the folder of the contract that refers to it", name)
+		return nil, fmt.Errorf("%s lies outside of the folder of what refers to it", name)
 	}
 	data, ok := k.Files[name]
 	if !ok {
@@ -89,6 +89,8 @@ func (k *kept) read(_ context.Context, contract, name string) ([]byte, error) {
 	}
 	return data, nil
 }
+
+func (*kept) list(context.Context, string) ([]string, error) { return nil, errNoList }
 
 // seen and look differ as soon as the server is back.
 func (k *kept) seen() marks { return marks{k.file(): "kept"} }

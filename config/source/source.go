@@ -80,6 +80,7 @@ type generation interface {
 	file() string                                                    // the document, as mistakes name it; contracts are relative to its folder
 	name(path string) (string, error)                                // a path relative to the document's folder, as a note names it
 	read(ctx context.Context, contract, path string) ([]byte, error) // a file; contract is the one that refers to it, or itself
+	list(ctx context.Context, folder string) ([]string, error)       // names of what lies in a folder
 	seen() marks                                                     // what was read, as it was then
 	look(ctx context.Context) (marks, error)                         // the same, as it is now
 	settled(ctx context.Context) error                               // nil when everything read was of this generation
