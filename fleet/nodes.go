@@ -43,6 +43,7 @@ type Report struct {
 	Program     string           `json:"program"`  // version of the program
 	Document    Document         `json:"document"` //
 	Policy      string           `json:"policy,omitempty"`
+	CoreRules   string           `json:"core_rules,omitempty"` // of the WAF, by which it judges
 	Ready       bool             `json:"ready"`
 	Keyring     int64            `json:"keyring,omitempty"` // generation that it seals with; an older one is needed while a node has it
 	Shared      Shared           `json:"shared"`

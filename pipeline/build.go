@@ -44,6 +44,7 @@ type Tools struct {
 	Now      func() time.Time
 	NewID    func(time.Time) string                                                  // ids of events
 	ReadFile func(contract, path string) ([]byte, error)                             // a contract, or what it refers to, which lies in its folder; relative to the working directory
+	List     func(folder string) ([]string, error)                                   // names of what lies in a folder; nil: there are no folders
 	Senders  func(api string, cfg upstream.Config, targets []string) (Sender, error) // found again by what made them
 	Counters rate.Counters                                                           //
 	Identity identity.Tools                                                          //
@@ -53,12 +54,13 @@ type Tools struct {
 	Drain    *Drain                                                                  // ends streams when the process ends; nil: nothing does
 	Unsafe   bool                                                                    // requests pass while events cannot be written: audit.on_failure: allow
 
-	folder string // of the document
+	home    string             // folder of the document
+	folders map[string]*folder // that were read for it
 }
 
 // file reads a file beside or below the document, whose name is relative to it.
 func (t Tools) file(name string) ([]byte, error) {
-	name = filepath.Join(t.folder, name)
+	name = filepath.Join(t.home, name)
 	return t.ReadFile(name, name)
 }
 
@@ -132,7 +134,7 @@ func Build(d *config.Document, t Tools) (*Gateway, error) {
 	hash := d.Hash("")
 	policy := sha256.New()
 	policy.Write(hash[:])
-	t.folder = filepath.Dir(d.File)
+	t.home, t.folders = filepath.Dir(d.File), map[string]*folder{}
 	read := t.ReadFile
 	t.ReadFile = func(contract, path string) ([]byte, error) { // a contract is policy too
 		data, err := read(contract, path)

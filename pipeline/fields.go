@@ -1,6 +1,11 @@
 package pipeline
 
-import "github.com/gatehouse-sec/gatehouse/guard/waf"
+import (
+	"slices"
+	"time"
+
+	"github.com/gatehouse-sec/gatehouse/guard/waf"
+)
 
 // Inspected is how the values of one operation are inspected.
 type Inspected struct {
@@ -41,4 +46,24 @@ func (g *Gateway) Warm() {
 			guard.Warm()
 		}
 	}
+}
+
+// coreRules tells by which core rules the WAF judges requests to this API; "" where it doesn't.
+func (s *site) coreRules(now time.Time) string {
+	st := s.stage("waf")
+	guard, _ := st.check.(*waf.Guard)
+	if guard == nil || st.rests(now) {
+		return ""
+	}
+	return guard.Core()
+}
+
+// CoreRules are all core rules by which some API is judged.
+func (g *Gateway) CoreRules() (list []string) {
+	for _, s := range g.inOrder {
+		if said := s.coreRules(g.tools.Now()); said != "" && !slices.Contains(list, said) {
+			list = append(list, said)
+		}
+	}
+	return list
 }

@@ -36,7 +36,7 @@ func order() []station {
 			return patch.New(c, a, t.Patches, t.Now)
 		}),
 		at(admit, "waf", func(c waf.Config, a *gate.API, t Tools) (*waf.Guard, error) {
-			return waf.New(c, a, waf.Tools{Rules: t.Rules, Files: t.file, Now: t.Now})
+			return waf.New(c, a, waf.Tools{Rules: t.Rules, Files: t.file, Folder: t.folder, Now: t.Now})
 		}),
 
 		at(release, "headers", func(c headers.Config, a *gate.API, _ Tools) (*headers.Guard, error) { return headers.New(c, a) }),

@@ -26,9 +26,10 @@ type Table struct {
 // APIRow is what holds for every operation of an API.
 type APIRow struct {
 	Name       string   `json:"name"`
-	Hosts      []string `json:"hosts,omitempty"` // none: every host that no other API names
-	Rate       string   `json:"rate"`            // quotas for each address and for each caller, or "off"
-	Limits     string   `json:"limits"`          // of one request
+	Hosts      []string `json:"hosts,omitempty"`      // none: every host that no other API names
+	Rate       string   `json:"rate"`                 // quotas for each address and for each caller, or "off"
+	Limits     string   `json:"limits"`               // of one request
+	CoreRules  string   `json:"core_rules,omitempty"` // of the WAF: their version and where they are from; none where it is off
 	PassesOn   bool     `json:"passes_credential_on"`
 	Operations int      `json:"operations"`
 }
@@ -88,7 +89,7 @@ func (g *Gateway) describe() Table {
 }
 
 func (t *Table) site(s *site, now time.Time) {
-	t.APIs = append(t.APIs, APIRow{Name: s.api.Name, Hosts: s.api.Hosts, Rate: s.quota(now), Limits: s.bounds(now), PassesOn: s.pass, Operations: len(s.api.Operations)})
+	t.APIs = append(t.APIs, APIRow{Name: s.api.Name, Hosts: s.api.Hosts, Rate: s.quota(now), Limits: s.bounds(now), CoreRules: s.coreRules(now), PassesOn: s.pass, Operations: len(s.api.Operations)})
 	first := len(t.Rows)
 	for _, op := range s.api.Operations {
 		row := Row{

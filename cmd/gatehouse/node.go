@@ -234,7 +234,7 @@ func (n *node) tools(l *loaded) pipeline.Tools {
 		Now: clock, NewID: newID, Recorder: n, Counters: n.kept.counters, Rules: n.kept.rules,
 		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow", Drain: n.kept.streams,
 		Identity: n.identity(l.document), Patches: n.addedPatches(),
-		ReadFile: l.papers.reader(l.bundle.ReadFile),
+		ReadFile: l.papers.reader(l.bundle.ReadFile), List: l.bundle.List,
 	}
 }
 

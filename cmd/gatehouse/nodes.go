@@ -57,7 +57,7 @@ func (n *node) report() fleet.Report {
 		r.Document = *d
 	}
 	if g := n.gateway.Load(); g != nil {
-		r.Policy = g.Version()
+		r.Policy, r.CoreRules = g.Version(), strings.Join(g.CoreRules(), " and ")
 	}
 	if h.shared != nil {
 		since, why := h.shared.State()
@@ -207,6 +207,7 @@ func printStatus(w io.Writer, s fleet.Status) {
 			n.Program, shared, n.Revocations.Held, max(0, n.Revocations.Lag), float64(n.Seen))
 	}
 	_ = t.Flush()
+	printCoreRules(w, s.Nodes)
 	if len(s.Jobs) > 0 {
 		fmt.Fprintln(w)
 		fmt.Fprintln(t, "JOB\tLAST\tON\tOUTCOME\tNEXT")
@@ -226,6 +227,31 @@ func printStatus(w io.Writer, s fleet.Status) {
 	fmt.Fprintln(w, "\nNot as it should be:")
 	for _, f := range s.Findings {
 		fmt.Fprintf(w, "  %s\n", tame(f))
+	}
+}
+
+// printCoreRules tells by which core rules the nodes judge; by which of them, where they differ.
+func printCoreRules(w io.Writer, nodes []fleet.Node) {
+	var order []string
+	by := map[string][]string{}
+	for _, n := range nodes {
+		if n.CoreRules == "" {
+			continue
+		}
+		if by[n.CoreRules] == nil {
+			order = append(order, n.CoreRules)
+		}
+		by[n.CoreRules] = append(by[n.CoreRules], n.Name)
+	}
+	if len(order) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, rules := range order {
+		text := rules
+		if len(by[rules]) < len(nodes) {
+			text += "  (" + strings.Join(by[rules], ", ") + ")"
+		}
+		entry(w, "core rules", tame(text))
 	}
 }
 

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 //	ready URL [STATUS]   waits until the URL answers 200, or the status
 //	agree N COMMAND...   runs N processes at once; all must succeed and print the same (up to the first dot: the head of a token)
 //	narrow FILE          no line of the file is longer than 120 characters
-//	corerules FOLDER     writes the core rule set of this program into a new folder
+//	corerules FOLDER     writes the core rule set of this program into a new folder; with "earlier", release 4.0.0-rc2
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

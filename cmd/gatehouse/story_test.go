@@ -111,7 +111,8 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	for _, f := range archive.Files {
 		text := s.expand(string(f.Data))
 		s.files[f.Name] = text
-		if err := os.WriteFile(filepath.Join(s.dir, f.Name), []byte(text), 0o600); err != nil {
+		name := filepath.Join(s.dir, f.Name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -124,13 +124,16 @@ func bounds(w io.Writer, t pipeline.Table, c listen.Limits) {
 		names := map[string][]string{}
 		for _, a := range t.APIs {
 			v := of(a)
+			if v == "" {
+				continue
+			}
 			if names[v] == nil {
 				values = append(values, v)
 			}
 			names[v] = append(names[v], a.Name)
 		}
 		for _, v := range values {
-			if len(values) > 1 {
+			if len(names[v]) < len(t.APIs) {
 				entry(w, label, v+"  ("+strings.Join(names[v], ", ")+")")
 			} else {
 				entry(w, label, v)
@@ -141,6 +144,7 @@ func bounds(w io.Writer, t pipeline.Table, c listen.Limits) {
 	said("request", func(a pipeline.APIRow) string { return a.Limits })
 	entry(w, "connection", fmt.Sprintf("head %s and %d fields within %s, idle %s, body at %s/s or faster, %d streams; %d for each IPv4 address, %d for each IPv6 /64",
 		c.Head, c.Fields, plain(c.HeadTime), plain(c.Idle), c.MinRate, c.Streams, c.PerIPv4, c.PerIPv6))
+	said("core rules", func(a pipeline.APIRow) string { return tame(a.CoreRules) })
 	said("credential", func(a pipeline.APIRow) string {
 		if a.PassesOn {
 			return "passed on to the server behind"

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	earlier "github.com/corazawaf/coraza-coreruleset"
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -16,10 +17,14 @@ import (
 )
 
 func coreRules(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: corerules FOLDER")
+	release := coreruleset.FS
+	switch {
+	case neg || len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != "earlier":
+		ts.Fatalf("usage: corerules FOLDER [earlier]")
+	case len(args) == 2:
+		release = earlier.FS
 	}
-	ts.Check(os.CopyFS(ts.MkAbs(args[0]), coreruleset.FS))
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), release))
 }
 
 // What is told of an API that doesn't learn has the same form as of one that does: jq goes over its lines.

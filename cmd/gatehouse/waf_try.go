@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -32,13 +33,16 @@ func wafTryCommand(std stdio) *cobra.Command {
 		Use:   "try --requests DIR [--rules DIR] [--document FILE]",
 		Short: "Tell what other rules would say of recorded requests, before they apply",
 		Long: `Tell what other rules would say of recorded requests, before they apply: a new core rule set in a folder, as it is released
-(crs-setup.conf or crs-setup.conf.example, and rules/*.conf), or another document with other exceptions, files or levels.
+(crs-setup.conf.example and rules/), or another document with other exceptions, files or levels.
 
 Requests are files *.http, in the folder and below it: a request line, fields, an empty line and a body. Each is read, matched
 and judged as the gateway does it, by the rules and the document in force and by those on trial. Other guards are not asked:
 a request that no operation takes, or that can't be read, never reaches the rules and is counted.
 
-The pin of the folder of rules is printed: what was tried has this pin, and nothing else has.
+The pin of the folder of rules is printed: what was tried has this pin, and nothing else has. It is what the document says to
+put these rules in force:
+
+    guards: {waf: {rules: {core: {from: coreruleset-4.26.0, pin: "sha256:..."}}}}
 
 Exit codes: 0 no verdict changes; 1 one does, or a file is no request; 2 the trial can't be held.`,
 		Example: `  gatehouse waf try --rules coreruleset-4.26.0 --requests recorded
@@ -48,7 +52,7 @@ Exit codes: 0 no verdict changes; 1 one does, or a file is no request; 2 the tri
 	}
 	f := c.Flags()
 	f.StringVarP(&t.document, "config", "c", "gatehouse.yaml", "the document in force")
-	f.StringVar(&t.rules, "rules", "", "folder of the core rule set on trial; without it, the one of this program")
+	f.StringVar(&t.rules, "rules", "", "folder of the core rule set on trial; without it, the one that the document names")
 	f.StringVar(&t.other, "document", "", "the document on trial; without it, the one in force")
 	f.StringVar(&t.requests, "requests", "", "folder of recorded requests")
 	f.BoolVar(&t.json, "json", false, "print JSON")
@@ -79,8 +83,11 @@ func (t trial) misuse(err error) error {
 
 // tried is what comes out, as JSON has it.
 type tried struct {
-	Pin       string         `json:"pin,omitempty"` // of the folder of rules
-	Unreached map[string]int `json:"unreached"`     // why requests never reach the rules -> how many
+	InForce   []string       `json:"in_force"`          // the core rules that judge by the document in force
+	OnTrial   []string       `json:"on_trial"`          // and by the one on trial
+	Instead   string         `json:"instead,omitempty"` // why the core rules in force are those of the program, and not what the document says
+	Pin       string         `json:"pin,omitempty"`     // of the folder of rules
+	Unreached map[string]int `json:"unreached"`         // why requests never reach the rules -> how many
 	seclang.Comparison
 }
 
@@ -117,6 +124,12 @@ func (t trial) compare(ctx context.Context) (out tried, err error) {
 		}
 	}
 	before, err := newJudge(ctx, t.document, rules)
+	if err != nil && t.rules != "" { // what it has pinned may be gone, and that is why something is tried
+		again, other := newJudge(ctx, t.document, waf.LoadTrial())
+		if other == nil {
+			before, out.Instead, err = again, firstLine(err), nil
+		}
+	}
 	if err != nil {
 		return out, err
 	}
@@ -126,6 +139,7 @@ func (t trial) compare(ctx context.Context) (out tried, err error) {
 		return out, err
 	}
 	defer after.node.close()
+	out.InForce, out.OnTrial = before.gateway.CoreRules(), after.gateway.CoreRules()
 	out.Comparison, err = seclang.Diff(ctx, before.judge, after.judge, os.DirFS(t.requests))
 	out.Unreached = before.unreached
 	if err != nil {
@@ -141,18 +155,23 @@ func rulesOf(folder string) (*waf.Rules, string, error) {
 		return nil, "", err
 	}
 	defer func() { _ = root.Close() }()
-	pin, err := seclang.Sum(root.FS())
+	release, err := seclang.OpenRelease(seclang.Dir(root.FS()))
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", folder, err)
 	}
-	rules, err := waf.LoadFolder(root.FS())
+	rules, err := waf.LoadRelease(release)
 	if list := (mistake.List)(nil); errors.As(err, &list) {
+		for i, m := range list {
+			if m.File != "" {
+				list[i].File = path.Join(folder, m.File)
+			}
+		}
 		return nil, "", list
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", folder, err)
 	}
-	return rules, pin, nil
+	return rules, release.Pin, nil
 }
 
 // judge is a gateway that serves nothing.
@@ -221,12 +240,16 @@ func requestOf(ctx context.Context, r seclang.Recorded) *http.Request {
 }
 
 func (t trial) print(w io.Writer, out tried, p paint) {
-	entry(w, "in force", t.document+", the core rules of this gatehouse")
-	trying := []string{cmp.Or(t.other, t.document)}
-	if t.rules != "" {
-		trying = append(trying, "the core rules in "+t.rules)
+	entry(w, "in force", t.document+", "+inWords(out.InForce))
+	if out.Instead != "" {
+		entry(w, "", "and not what it says: "+tame(out.Instead))
 	}
-	entry(w, "on trial", strings.Join(trying, ", "))
+	on := inWords(out.OnTrial)
+	if t.rules != "" {
+		version, _, _ := strings.Cut(strings.Join(out.OnTrial, ""), ", ")
+		on = "the core rules in " + t.rules + " (" + tame(version) + ")"
+	}
+	entry(w, "on trial", cmp.Or(t.other, t.document)+", "+on)
 	if out.Pin != "" {
 		entry(w, "pin", out.Pin)
 	}
@@ -261,6 +284,9 @@ func (t trial) print(w io.Writer, out tried, p paint) {
 		fmt.Fprintf(w, "\nNo verdict changes.\n")
 	}
 }
+
+// inWords names core rules.
+func inWords(list []string) string { return "the core rules " + tame(strings.Join(list, " and ")) }
 
 func titleOf(k seclang.Kind, c seclang.Comparison) (string, int) {
 	switch k {

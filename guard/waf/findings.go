@@ -28,13 +28,13 @@ func (g *Guard) Findings(now time.Time) (open, risk []gate.Finding) {
 }
 
 // Notes are the lines of own files that speak of what Gatehouse does in another place, which the engine is not given; and
-// why these files make each request be asked of the engine, if they do.
+// why these rules make each request be asked of the engine, if they do.
 func (g *Guard) Notes() (list []gate.Finding) {
-	if g.set == g.rules.core {
+	if g.set == g.rules.core.set {
 		return nil // nothing is written
 	}
 	if err := g.slow(); err != nil {
-		list = append(list, gate.Finding{ID: "waf.slow", What: fmt.Sprintf("with these files no outcome can be known beforehand, so that the engine judges each request: %v", err), Fix: "write that rule in another way; guard/waf/README.md says how requests are judged"})
+		list = append(list, gate.Finding{ID: "waf.slow", What: fmt.Sprintf("with these rules no outcome can be known beforehand, so that the engine judges each request: %v", err), Fix: "write that rule in another way; guard/waf/README.md says how requests are judged"})
 	}
 	for _, m := range g.report.Notes {
 		list = append(list, said("waf.line_left_out", m, m.Write, ""))

@@ -4,19 +4,17 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"strings"
-	"sync"
 	"time"
-
-	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
-// Own are an operator's own rules, in SecLang files beside or below the document.
+// Own are an operator's own rules, in SecLang files beside or below the document, and the core rules that they go with.
 type Own struct {
+	// Another core rule set than the one of the program.
+	Core Core `yaml:"core"`
 	// Files that are read ahead of the core rules: exclusions that are decided for each request.
 	Before []string `yaml:"before"`
 	// Files that are read behind the core rules: own rules, and changes of core rules.
@@ -41,24 +39,12 @@ func (o own) places() map[int]string {
 	return list
 }
 
-// coreFiles are Gatehouse's own rules and the core rules as they are written, read once.
-var coreFiles = sync.OnceValues(func() (*seclang.Files, error) {
-	names, err := fs.Glob(coreruleset.FS, "@owasp_crs/*.conf")
-	if err != nil {
-		return nil, err
-	}
-	files, wrong := seclang.Read(coreruleset.FS, append([]string{"@crs-setup.conf.example"}, names...)...)
-	settings, _, _ := strings.Cut(directives, coreBegins)
-	ours, more := seclang.Parse("gatehouse", settings)
-	return seclang.Join(ours, files), append(wrong, more...).Err()
-})
-
 // read reads and judges the files, beside the core rules. Paths of mistakes are inside the section.
-func (c Own) read(file func(name string) ([]byte, error), coreFiles func() (*seclang.Files, error), now time.Time) (o own, err error) {
+func (c Own) read(file func(name string) ([]byte, error), rules *core, now time.Time) (o own, err error) {
 	if len(c.Before)+len(c.After) == 0 {
 		return o, nil
 	}
-	core, err := coreFiles()
+	core, err := rules.read()
 	if err != nil {
 		return o, err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/guard/waf/confine"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
-	"github.com/gatehouse-sec/gatehouse/guard/waf/response"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/secrule"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
@@ -48,20 +47,20 @@ const (
 	coreEnds   = "Include @owasp_crs/*.conf\n"
 )
 
-// Rules are the rule sets in use: the Core Rule Set alone, and with files of operators. Each is compiled once, shared by all
-// APIs and documents that name the same files with the same content, and gone with the last of them. The zero Rules is not
-// usable; see Load.
+// Rules are the rule sets in use: core rules alone, and with files of operators. Each is compiled once, shared by all APIs and
+// documents that name the same files with the same content, and gone with the last of them. The zero Rules is not usable; see
+// Load.
 type Rules struct {
-	core    *ruleSet
-	text    core // what it is compiled of
-	mu      sync.Mutex
-	own     map[[sha256.Size]byte]weak.Pointer[ruleSet] // by what the engine is given
-	answers *response.Rules
-	learned sync.Map // name of an API -> *seclang.Learning
-	rooms   sync.Pool
-	carrier *canon.Request // of what lies under further codings; never changed
-	fast    atomic.Uint64  // requests whose outcome was shown without the engine
-	slow    atomic.Uint64  // requests that the engine judged
+	core     *core // of the program, or the one on trial
+	trial    bool  // documents have no say in which core rules there are
+	mu       sync.Mutex
+	releases map[string]weak.Pointer[core]               // by pin
+	own      map[[sha256.Size]byte]weak.Pointer[ruleSet] // by what the engine is given
+	learned  sync.Map                                    // name of an API -> *seclang.Learning
+	rooms    sync.Pool
+	carrier  *canon.Request // of what lies under further codings; never changed
+	fast     atomic.Uint64  // requests whose outcome was shown without the engine
+	slow     atomic.Uint64  // requests that the engine judged
 }
 
 // ruleSet is one set of rules.
@@ -90,18 +89,20 @@ type derived struct {
 // Load begins to compile the rules and returns at once; the first request that needs them waits for the end.
 func Load() *Rules {
 	r := newRules(builtIn())
-	compile := r.core.compile
+	compile := r.core.set.compile
 	go func() { _ = compile() }() // Ready and Check tell the error
 	return r
 }
 
-func newRules(c core) *Rules {
-	r := &Rules{core: newSet(c.ahead+c.rules, c.files), text: c, carrier: carrier(), own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
-	r.answers = response.NewRules(func() (coraza.WAF, error) {
-		err := r.core.compile() // before the engine is looked at
-		return r.core.engine, err
-	}, c.files, threadTime)
+// LoadTrial begins to compile the rules for a trial: whatever documents say, these are the core rules.
+func LoadTrial() *Rules {
+	r := Load()
+	r.trial = true
 	return r
+}
+
+func newRules(c *core) *Rules {
+	return &Rules{core: c, carrier: carrier(), releases: map[string]weak.Pointer[core]{}, own: map[[sha256.Size]byte]weak.Pointer[ruleSet]{}}
 }
 
 // learn gives the counts of an API, which outlive a document.
@@ -130,7 +131,7 @@ func newSet(text string, files fs.FS) *ruleSet {
 		s.filters[i].done, s.filters[i].said = make(chan struct{}), make(chan struct{})
 	}
 	s.compile = sync.OnceValue(func() error {
-		engine, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(files).WithDirectives(text))
+		engine, err := engineOf(text, files)
 		if err != nil {
 			return fmt.Errorf("compile the rules: %w", err)
 		}
@@ -150,17 +151,27 @@ func newSet(text string, files fs.FS) *ruleSet {
 	return s
 }
 
+// engineOf compiles. A panic of the engine is an error of the directives.
+func engineOf(text string, files fs.FS) (engine coraza.WAF, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the engine breaks off: %v", p)
+		}
+	}()
+	return coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(files).WithDirectives(text))
+}
+
 // with gives the set that has an operator's files too, compiled.
-func (r *Rules) with(o own) (*ruleSet, error) {
+func (r *Rules) with(c *core, o own) (*ruleSet, error) {
 	if len(o.before.Directives)+len(o.after.Directives) == 0 {
-		return r.core, nil
+		return c.set, nil
 	}
-	text := r.text.ahead + o.before.Directives + r.text.rules + o.after.Directives
+	text := c.ahead + o.before.Directives + c.rules + o.after.Directives
 	sum := sha256.Sum256([]byte(text)) // lists of words stand in it by the hash of their content
 	r.mu.Lock()
 	s := r.own[sum].Value()
 	if s == nil {
-		s = newSet(text, o.over(r.text.files))
+		s = newSet(text, o.over(c.files))
 		s.places = o.places()
 		r.own[sum] = weak.Make(s)
 		for key, p := range r.own {
@@ -211,8 +222,8 @@ func (s *ruleSet) derive(paranoia int) *derived {
 	return d
 }
 
-// Ready waits until the core rules are compiled, and tells why they cannot be.
-func (r *Rules) Ready() error { return r.core.compile() }
+// Ready waits until the core rules of the program are compiled, and tells why they cannot be.
+func (r *Rules) Ready() error { return r.core.set.compile() }
 
 // room is what judging one request needs; it is used again.
 type room struct {

@@ -52,7 +52,7 @@ type Config struct {
 	Learn bool `yaml:"learn"`
 	// Whether the rules look at every value. Without it, a value is passed over by those rules that can't match anything which its schema admits. Default false.
 	Exact bool `yaml:"exact"`
-	// Own rules, in SecLang.
+	// Own rules, in SecLang, and another core rule set.
 	Rules Own `yaml:"rules"`
 	// Exceptions for requests that the rules misjudge, as narrow as they can be written.
 	Except []seclang.Exception `yaml:"except"`
@@ -64,9 +64,10 @@ type Config struct {
 
 // Tools are what the guard is handed.
 type Tools struct {
-	Rules *Rules
-	Files func(name string) ([]byte, error) // files beside or below the document
-	Now   func() time.Time
+	Rules  *Rules
+	Files  func(name string) ([]byte, error) // files beside or below the document
+	Folder func(name string) seclang.Folder  // a folder there, out of which no link leads
+	Now    func() time.Time
 }
 
 // Guard is the guard. Make it with New.
@@ -76,7 +77,8 @@ type Guard struct {
 	cfg      Config
 	api      string
 	rules    *Rules
-	set      *ruleSet
+	core     *core
+	set      *ruleSet // the core rules, with own files
 	except   *seclang.Exceptions
 	now      func() time.Time
 	levels   sync.Map // of operations that have exceptions -> *prefilter.Level
@@ -97,11 +99,14 @@ func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 	if cfg.Budget < 0 {
 		m.Add("budget", "budget: 50ms", "no time at all would deny everything")
 	}
-	g := &Guard{cfg: cfg.withDefaults(), api: api.Name, rules: t.Rules, set: t.Rules.core, now: t.Now}
-	files, err := cfg.Rules.read(t.Files, t.Rules.text.read, t.Now())
+	g := &Guard{cfg: cfg.withDefaults(), api: api.Name, rules: t.Rules, now: t.Now}
+	core, err := t.Rules.released(cfg.Rules.Core, t.Folder)
+	m.Under("rules.core", err)
+	g.core, g.set = core, core.set
+	files, err := cfg.Rules.read(t.Files, core, t.Now())
 	m.Under("rules", err)
 	if err == nil {
-		if set, err := t.Rules.with(files); err != nil {
+		if set, err := t.Rules.with(core, files); err != nil {
 			m.Add("rules", "", "the engine does not take these files: %v", err)
 		} else {
 			g.set, g.report = set, files.report
@@ -113,7 +118,7 @@ func New(cfg Config, api *gate.API, t Tools) (*Guard, error) {
 	}
 	g.except, err = seclang.NewExceptions(cfg.Except, g.set.has, keys, t.Now())
 	m.Under("except", err)
-	g.Inspector, err = response.New(cfg.Responses, g.cfg.Paranoia, api, t.Rules.answers)
+	g.Inspector, err = response.New(cfg.Responses, g.cfg.Paranoia, api, core.answers)
 	m.Under("responses", err)
 	if cfg.Learn {
 		g.learning = t.Rules.learn(api.Name)

@@ -40,6 +40,9 @@ func transformations() []string {
 
 // action judges one action of a rule whose first link is head.
 func (c *check) action(d Directive, head *Rule, a Action) {
+	if c.release && a.Name == "initcol" { // of collections that no rule of a release reads
+		return
+	}
 	if reason, ok := refusedActions()[a.Name]; ok {
 		c.refuse(d, reason[1], "%s: %s", a.Name, reason[0])
 		return
@@ -114,6 +117,7 @@ func (c *check) setvar(d Directive, value string) {
 		c.refuse(d, "setvar:tx.name=value", "setvar:%s: only variables of TX can be set", cut(name))
 	case !strings.Contains(value, "="):
 		c.refuse(d, "setvar:tx.name=0", "setvar:%s: without a value the engine crashes when the rule matches, also when it only removes", cut(value))
+	case c.books:
 	case scored.MatchString(name) && (strings.HasPrefix(value, "!") || !strings.Contains(value, "=+") || strings.Contains(value, "=+-")):
 		c.insecure(d, "setvar:tx.inbound_anomaly_score_pl1=+5", "setvar:%s takes away from the scores by which requests are denied", cut(value))
 	case anyName.MatchString(name):

@@ -58,6 +58,9 @@ type check struct {
 	here  int            // place in the order of rules of the model
 	data  map[string][]string
 	phase map[int]place // SecDefaultAction
+
+	release bool // a core rule set is judged, and not an operator's files
+	books   bool // the rule of it that is judged keeps scores
 }
 
 // Check judges the operator's files of a set, against all that is in it.
@@ -65,20 +68,28 @@ func Check(set Set) Report {
 	if set.Phases == 0 {
 		set.Phases = 2
 	}
-	c := &check{set: set, table: directives(), model: newModel(set), seen: map[int]place{}, memo: map[string]use{}, phase: map[int]place{}}
+	c := newCheck(set)
+	c.run()
+	return c.Report
+}
+
+func newCheck(set Set) *check {
+	return &check{set: set, table: directives(), model: newModel(set), seen: map[int]place{}, memo: map[string]use{}, phase: map[int]place{}}
+}
+
+func (c *check) run() {
 	c.defaults()
-	for _, part := range []*Files{set.Before, set.Core, set.After} {
+	for _, part := range []*Files{c.set.Before, c.set.Core, c.set.After} {
 		if part == nil {
 			continue
 		}
 		c.own, c.data = part, map[string][]string{}
-		if part == set.Core {
+		if part == c.set.Core {
 			c.pass(part)
 			continue
 		}
 		c.files(part)
 	}
-	return c.Report
 }
 
 func at(d Directive) place { return place{d.File, d.Line, d.raw} }
@@ -164,6 +175,7 @@ func (c *check) files(f *Files) {
 			c.unknown(d)
 		case e.effect == ours:
 			c.Notes = append(c.Notes, at(d).mistake(e.write, "%s is left to Gatehouse: %s", e.name, e.what))
+		case c.release && d.Name == "seccollectiontimeout": // of collections that no rule of a release reads
 		case e.effect != works:
 			c.refuse(d, e.write, "%s: %s", e.name, e.what)
 		case d.Name == "secrule" || d.Name == "secaction":
@@ -179,6 +191,7 @@ func (c *check) files(f *Files) {
 
 // directive judges what is no rule and may work.
 func (c *check) directive(d Directive) {
+	c.books = false
 	switch d.Name {
 	case "secmarker":
 		c.marker(d)
@@ -252,6 +265,9 @@ func (c *check) defaultAction(d Directive) {
 	before := len(c.Refused)
 	for _, a := range actions {
 		c.action(d, &Rule{}, a)
+		if c.release && disruptive(a.Name) && a.Name != "pass" {
+			c.refuse(d, "pass", "the core rules add up scores, which needs pass as the default: with %s each of them would deny by itself", a.Name)
+		}
 	}
 	if len(c.Refused) > before {
 		return

@@ -3,8 +3,6 @@ package seclang
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -245,30 +243,4 @@ func only(a, b []int) (list []int) {
 		}
 	}
 	return list
-}
-
-// Sum is the pin of a folder of rules: names and contents of all its files, so that a rule set that was tried is the one that
-// is loaded. It reads "sha256:" and 64 hexadecimal digits.
-func Sum(rules fs.FS) (string, error) {
-	all := sha256.New()
-	files := 0
-	err := fs.WalkDir(rules, ".", func(name string, d fs.DirEntry, err error) error { // in lexical order
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := reader{rules}.file(name)
-		if err != nil {
-			return err
-		}
-		if files++; files > mostFiles {
-			return fmt.Errorf("more than %d files", mostFiles)
-		}
-		one := sha256.Sum256(data)
-		fmt.Fprintf(all, "%q %s\n", name, hex.EncodeToString(one[:]))
-		return nil
-	})
-	if err == nil && files == 0 {
-		err = errors.New("the folder has no files")
-	}
-	return "sha256:" + hex.EncodeToString(all.Sum(nil)), err
 }

@@ -89,21 +89,5 @@ func FuzzParseRecorded(f *testing.F) {
 	})
 }
 
-// A pin changes with every byte and every name, and with nothing else.
-func TestSum(t *testing.T) {
-	a := fstest.MapFS{"a.conf": {Data: []byte("x")}, "b/c.data": {Data: []byte("y")}}
-	first, err := Sum(a)
-	if err != nil || len(first) != 71 {
-		t.Fatal(first, err)
-	}
-	again, _ := Sum(a)
-	a["b/c.data"] = &fstest.MapFile{Data: []byte("z")}
-	other, _ := Sum(a)
-	named, _ := Sum(fstest.MapFS{"a.conf": {Data: []byte("x")}, "b/d.data": {Data: []byte("y")}})
-	if _, err := Sum(fstest.MapFS{}); again != first || other == first || named == first || err == nil {
-		t.Error(first, again, other, named, err)
-	}
-}
-
 func sprint(v any) string     { return strings.TrimSpace(fmt.Sprint(v)) }
 func sprintq(b []byte) string { return fmt.Sprintf("%q", b) }

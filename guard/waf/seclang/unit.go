@@ -35,7 +35,7 @@ func (c *check) unit(unit []Directive) {
 			continue
 		}
 		if i == 0 {
-			head = r
+			head, c.books = r, c.release && isBook(&r)
 			c.head(d, &r)
 		} else {
 			c.link(d, &r)
@@ -51,7 +51,7 @@ func (c *check) unit(unit []Directive) {
 			c.refuse(last, "", "the chain is not finished: the next directive of this file is no rule, so the engine would go without the condition that is missing, or take a rule of another file for it")
 		}
 	}
-	if split && len(c.Refused) == before {
+	if split && len(c.Refused) == before && !c.release { // a release is compiled as a whole
 		text, data := c.own.unitText(unit, c)
 		c.compile(unit[0], text, data)
 	}
@@ -66,9 +66,11 @@ func (c *check) head(d Directive, r *Rule) {
 		c.refuse(d, "id:10001", "the rule has no id")
 	case err != nil || id <= 0:
 		c.refuse(d, "id:10001", "%q is no id of a rule", value)
+	case c.release && (id < 900000 || id > 999999):
+		c.refuse(d, "", "id %d is none of the core rule set's, which go from 900000 to 999999; own rules stand in own files, at rules: {after: [...]}", id)
 	case id >= 100000 && id <= 100099:
 		c.refuse(d, "id:10001", "ids from 100000 to 100099 belong to Gatehouse")
-	case id >= 900000 && id <= 999999:
+	case id >= 900000 && id <= 999999 && !c.release:
 		c.refuse(d, "id:10001", "ids from 900000 to 999999 belong to the core rule set")
 	default:
 		if p, twice := c.seen[id]; twice {
