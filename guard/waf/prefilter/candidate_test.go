@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/types/variables"
 
@@ -236,7 +235,7 @@ func newWorld(directives string) (w world, err error) {
 	if w.engine, err = referee.NewEngine(directives); err != nil {
 		return w, err
 	}
-	w.waf, err = coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives))
+	w.waf, err = coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(referee.Releases()).WithDirectives(directives))
 	return w, err
 }
 
@@ -269,7 +268,7 @@ func (w world) filter(paranoia int) (*Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := New(rules, coreruleset.FS, paranoia)
+	f, err := New(rules, referee.Releases(), paranoia)
 	if err == nil {
 		w.filters.Store(paranoia, f)
 	}

@@ -70,6 +70,32 @@ func TestSuiteSameVerdict(t *testing.T) {
 	}
 }
 
+// The argument of this package is about rules, and not about those of one release: what is derived from an earlier one is held
+// to that one's referee, on the same requests, at every level.
+func TestAnotherReleaseSameVerdict(t *testing.T) {
+	w, err := newWorld(referee.Earlier(guards(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.candidate()
+	report := hold(t, w, c, suite(t, w, every(45)))
+	if report.Fast < report.Asked/20 {
+		t.Errorf("only %d of %d took the fast path: nothing is proved of it", report.Fast, report.Asked)
+	}
+	attacks, naughty := referee.Extract()
+	for level := 1; level <= 4; level++ {
+		var requests []referee.Request
+		for _, list := range [][]referee.Sample{attacks, naughty} {
+			spread, err := w.collector.Spread(list, 4000/every(100), referee.Settings{Paranoia: level})
+			if err != nil {
+				t.Fatal(err)
+			}
+			requests = append(requests, spread...)
+		}
+		hold(t, w, c, requests)
+	}
+}
+
 // samples are the corpora's texts, or our own few.
 func samples(t *testing.T) (attacks, naughty []referee.Sample) {
 	folder := os.Getenv("GATEHOUSE_CORPORA")

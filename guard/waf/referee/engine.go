@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/collection"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
@@ -18,9 +17,10 @@ import (
 // Engine is plain Coraza over collections. It may be used by several goroutines.
 type Engine struct{ waf coraza.WAF }
 
-// NewEngine compiles directives. Files that they include are those of the Core Rule Set's module.
+// NewEngine compiles directives. Files that they include are those of the Core Rule Set's module; below earlier/, those of
+// another release.
 func NewEngine(directives string) (*Engine, error) {
-	waf, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives))
+	waf, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(Releases()).WithDirectives(directives))
 	if err != nil {
 		return nil, fmt.Errorf("compile the directives: %w", err)
 	}
