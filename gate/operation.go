@@ -13,6 +13,8 @@ type API struct {
 	Base       string            // canonical path in front of every operation, "" or "/v1"
 	Contract   *openapi.Contract // nil for contract: none
 	Operations []*Operation
+
+	Credentials []string // canonical names of the fields in which its callers prove who they are; none: nobody reads one
 }
 
 // Operation is one thing a caller can ask of an API.

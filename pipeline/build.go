@@ -370,6 +370,7 @@ func (s *site) identity(admitted []stage) {
 	for _, st := range admitted {
 		if g, ok := st.check.(*identity.Guard); ok {
 			s.names, s.pass = g.Headers(), g.PassCredential()
+			s.api.Credentials = g.Credentials()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/openapi"
 	"github.com/gatehouse-sec/gatehouse/upstream"
@@ -127,7 +128,7 @@ func declared(op *openapi.Operation, in, name string) *openapi.Parameter {
 // secretNames are parts of names whose values nobody wants in a log.
 var secretNames = []string{"token", "secret", "passw", "pwd", "apikey", "api_key", "api-key", "auth", "session", "credential", "signature", "otp", "pin", "code", "jwt", "assertion", "key"}
 
-// looksSecret judges a value by the name it goes by, and by its form: a JWT, or anywhere in it a long run of letters and
+// looksSecret judges a value by the name it goes by, and by its form: a JWT, an API key, or anywhere in it a long run of letters and
 // digits. An identifier in the usual groups of a UUID is none.
 func looksSecret(p canon.Pair) bool {
 	name := strings.ToLower(p.Name)
@@ -136,7 +137,7 @@ func looksSecret(p canon.Pair) bool {
 			return true
 		}
 	}
-	if strings.Contains(p.Value, "eyJ") {
+	if strings.Contains(p.Value, "eyJ") || strings.Contains(p.Value, apikey.Prefix) {
 		return true
 	}
 	run := 0

@@ -198,8 +198,9 @@ func (t *trip) fields() http.Header {
 	in := t.x.Request
 	h := in.Fields
 	if !t.site.pass {
-		h.Del("Authorization")
-		h.Del("Dpop")
+		for _, name := range t.site.api.Credentials {
+			h.Del(name)
+		}
 	}
 	h.Set("X-Forwarded-For", t.x.Source.Client.String())
 	h.Set("X-Forwarded-Proto", in.Scheme)

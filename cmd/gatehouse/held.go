@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/backup"
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
+	apikeys "github.com/gatehouse-sec/gatehouse/guard/identity/apikey/kept"
 	patched "github.com/gatehouse-sec/gatehouse/guard/patch/kept"
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
@@ -132,6 +133,7 @@ type crew struct {
 	jobs        *fleet.Jobs // nil in a command that opened the state itself
 	revocations *fleet.Revocations
 	patches     *patched.Patches // that were added by command
+	apikeys     *apikeys.Keys
 }
 
 // errUnderWay refuses a second change of what everything hangs on.
@@ -205,6 +207,9 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 		return h, err
 	}
 	if err := o.openPatches(ctx, h); err != nil {
+		return h, err
+	}
+	if err := o.openAPIKeys(ctx, h); err != nil {
 		return h, err
 	}
 	if err := o.openSecrets(h); err != nil {
@@ -376,6 +381,7 @@ func (h *held) run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { h.revocations.Run(ctx) })
 	all.Go(func() { h.patches.Run(ctx) })
+	all.Go(func() { h.apikeys.Run(ctx) })
 	all.Go(func() { h.secrets.Run(ctx) })
 	all.Go(func() { h.nodes.Run(ctx) })
 	all.Go(func() { h.jobs.Run(ctx) })

@@ -247,6 +247,7 @@ func (n *node) identity(d *config.Document) identity.Tools {
 	}
 	if h := n.held; h != nil {
 		t.Revocations, t.Longest = h.revocations, h.revocations.Longest()
+		t.APIKeys = h.apikeys
 	}
 	return t
 }

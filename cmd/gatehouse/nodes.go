@@ -122,6 +122,7 @@ func (h *held) nearFindings() (list []string) {
 	if h.copies != nil {
 		list = append(list, h.patchFindings(h.copies.n)...)
 	}
+	list = append(list, h.apikeys.Findings()...)
 	if h.copies != nil && h.copies.n != nil {
 		if err := h.copies.n.Err(); err != nil {
 			list = append(list, "the event log can't be written: "+err.Error())

@@ -23,6 +23,7 @@ func operations(h *held, n *node) *control.Operations {
 	control.Handle(&o, "store.migrate", one(h, h.migrate))
 	secretOperations(&o, h, n)
 	patchOperations(&o, h, n)
+	apikeyOperations(&o, h, n)
 	control.Handle(&o, "ca.internal", func(context.Context, nothing, control.Progress) (authorityBundle, error) {
 		return authorityBundle{string(h.authority.Bundle())}, nil
 	})

@@ -399,19 +399,23 @@ func (h *held) removePatch(ctx context.Context, n *node, q patchRemoval) (patche
 	return e, nil
 }
 
-// watchPatches tells, as events, of patches that have ended or will soon, once each. It is asked every so often with what it
-// gave before.
-func (n *node) watchPatches(told map[string]bool) map[string]bool {
-	if n.held == nil || n.held.patches == nil {
+// watchEnds tells, as events, of patches and API keys that have ended or will soon, once each. It is asked every so often with
+// what it gave before.
+func (n *node) watchEnds(told map[string]bool) map[string]bool {
+	if n.held == nil || n.held.patches == nil || n.held.apikeys == nil {
 		return told
 	}
 	next := map[string]bool{}
-	for _, text := range n.held.patchFindings(n) {
-		next[text] = true
-		if !told[text] {
-			n.log.Warn("a patch wants attention", "what", text)
-			n.system("patch.attention", text)
+	tell := func(reason gate.Reason, what string, findings []string) {
+		for _, text := range findings {
+			next[text] = true
+			if !told[text] {
+				n.log.Warn(what+" wants attention", "what", text)
+				n.system(reason, text)
+			}
 		}
 	}
+	tell("patch.attention", "a patch", n.held.patchFindings(n))
+	tell("apikey.attention", "an API key", n.held.apikeys.Findings())
 	return next
 }

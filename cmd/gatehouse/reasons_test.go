@@ -52,6 +52,8 @@ var elsewhere = map[gate.Reason]string{
 	"identity.certificate_other":   "guard/identity/bound_test.go CertificateOther",
 	"identity.proof_unknown":       "guard/identity/bound_test.go ProofUnknown",
 	"identity.proof_forgotten":     "guard/identity/bound_test.go ProofForgotten",
+	"identity.api_key_ended":       "guard/identity/apikey/apikey_test.go Ended",
+	"identity.api_keys_unsure":     "guard/identity/apikey/apikey_test.go Unsure",
 	"upstream.client_certificate":  "upstream/shown_test.go ReasonCertificate",
 
 	// TLS
@@ -94,8 +96,7 @@ var elsewhere = map[gate.Reason]string{
 	"contract.no_operation":     "never: exchanges are matched before they meet the guard",
 	"gateway.no_connection":     "never: every request comes through a listener",
 	"gateway.panic":             "never: every part that could panic is asked in a place that catches it; this is the net below",
-	"identity.several":          "never yet: there is one kind of credential",
-	"identity.unset":            "never: the one reader of credentials names a caller whenever it allows",
+	"identity.unset":            "never: each reader of credentials names a caller whenever it allows",
 	"stream.no_connection":      "never: net/http gives a connection with every 101 of HTTP/1.1",
 	"upstream.failed":           "never: a pool gives no other error than its own",
 	"framing.chunk_overhead":    "never: what could trip it, long chunk lines, is refused for its extensions and digits before",

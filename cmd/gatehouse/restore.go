@@ -304,7 +304,7 @@ func (r *restoring) after(ctx context.Context, o backup.Opened) (void []string, 
 		if err := r.revoke(ctx, o, now); err != nil {
 			return nil, err
 		}
-		void = []string{"every token issued before " + now.UTC().Format(time.RFC3339) + ", of every issuer: what was revoked since the backup is not known",
+		void = []string{"every token issued before " + now.UTC().Format(time.RFC3339) + ", of every issuer, API keys included: what was revoked since the backup is not known",
 			"sessions and one-time codes from before: none are in a backup"}
 	} else {
 		void = []string{"nothing yet: the store is in PostgreSQL; once it is restored there, run gatehouse token revoke --before now"}
@@ -342,6 +342,9 @@ func (r *restoring) revoke(ctx context.Context, o backup.Opened, before time.Tim
 	var done fleet.Revoked
 	if done, err = h.revocations.Restored(ctx, before); err == nil && !done.Kept {
 		err = errors.New("the revocation was not kept")
+	}
+	if err == nil { // those have no end that comes soon, and whoever was shut out must stay so
+		_, err = h.revokeKeys(ctx, done.Revocation)
 	}
 	return err
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 )
 
@@ -129,17 +130,29 @@ func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Re
 		if err != nil {
 			return fleet.Revoked{}, err
 		}
-		return h.revocations.Revoke(ctx, q)
+		return h.callTokensBack(ctx, q)
 	}
 	if err := named(n.gateway.Load().Issuers(), &q); err != nil {
 		return fleet.Revoked{}, err
 	}
-	done, err := h.revocations.Revoke(ctx, q)
+	done, err := h.callTokensBack(ctx, q)
 	if err == nil || errors.Is(err, fleet.ErrNotKept) {
 		n.system("token.revoked", fmt.Sprintf("%s; asked by %s, because: %s", what(done), done.By, cmp.Or(done.Why, "no reason given")))
 	}
 	if errors.Is(err, fleet.ErrNotKept) {
 		err = fmt.Errorf("%w; this gateway goes on trying to write it down: don't stop it while gatehouse status says that the store has not got it", err)
+	}
+	return done, err
+}
+
+// callTokensBack calls tokens back, and ends the API keys among them for good.
+func (h *held) callTokensBack(ctx context.Context, q fleet.Revocation) (fleet.Revoked, error) {
+	done, err := h.revocations.Revoke(ctx, q)
+	if done.Kind == "" {
+		return done, err // it is no revocation
+	}
+	if _, problem := h.revokeKeys(ctx, done.Revocation); problem != nil {
+		err = errors.Join(err, fmt.Errorf("API keys that it names are refused until %s, but not for good: %w; say it again when the store is there", done.Until.Local().Format(time.DateTime), problem))
 	}
 	return done, err
 }
@@ -161,6 +174,9 @@ func issuersIn(ctx context.Context, at places, file string) (list []string, err 
 	add := func(section string) {
 		if d.Value(section+".development") != nil {
 			list = append(list, dev.Name)
+		}
+		if d.Value(section+".api_keys.header") != nil {
+			list = append(list, apikey.Issuer)
 		}
 		for i := range d.Len(section + ".issuers") {
 			if name, ok := d.Value(fmt.Sprintf("%s.issuers[%d].issuer", section, i)).(string); ok {

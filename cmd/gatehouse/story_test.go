@@ -27,6 +27,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/config/source"
 	"github.com/gatehouse-sec/gatehouse/fleet"
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
@@ -40,6 +41,8 @@ import (
 //	-- callers --          NAME role=a,b scope=c,d       one line for each caller with a token
 //	                       NAME jws HEADER CLAIMS        a token with just these, signed ES256 with the key in keys.json
 //	                       NAME forged HEADER CLAIMS     the same, signed with another key
+//	-- keys --             NAME scope=a,b role=c api=d   an API key, KEY:NAME in requests; revoked, or unknown to the gateway, if
+//	                       the line ends so
 //	-- revocations --      optional: token ISSUER ID, subject ISSUER SUBJECT TIME or before ISSUER TIME, called back before
 //	-- requests --         ADDRESS CALLER METHOD PATH [| Field: value]... [<<< body]
 //	                       ... | dpop                    the token is shown with the scheme DPoP, without proof
@@ -98,6 +101,7 @@ type story struct {
 	server *recorder
 	node   *node
 	tokens map[string]string
+	keys   map[string]string // API keys
 	done   chan error
 	cancel context.CancelFunc
 	logged bytes.Buffer // what the process says of itself; read it after end
@@ -107,7 +111,7 @@ type story struct {
 }
 
 func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
-	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, done: make(chan error, 1), holders: newHolders(t)}
+	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, keys: map[string]string{}, done: make(chan error, 1), holders: newHolders(t)}
 	for _, f := range archive.Files {
 		text := s.expand(string(f.Data))
 		s.files[f.Name] = text
@@ -134,6 +138,7 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	if err := s.node.hold(t.Context(), places{s.node.state, filepath.Join(s.dir, "config")}, bundle, &s.logged); err != nil {
 		t.Fatal(err)
 	}
+	s.apiKeys()
 	s.calledBack()
 	if strings.Contains(text, "single_use") || strings.Contains(s.files["requests"], " | proof") {
 		s.node.kept.once = longAgo{fleet.NewOnce(s.node.held.fast, time.Now)}
@@ -185,6 +190,41 @@ func (s *story) calledBack() {
 	}
 }
 
+// apiKeys makes the API keys.
+func (s *story) apiKeys() {
+	for _, line := range lines(s.files["keys"]) {
+		words := strings.Fields(line)
+		k := apikey.Key{Owner: words[0], Expires: time.Now().Add(time.Hour), By: "a story"}
+		state := ""
+		for _, w := range words[1:] {
+			switch key, value, _ := strings.Cut(w, "="); key {
+			case "scope":
+				k.Scopes = strings.Split(value, ",")
+			case "role":
+				k.Roles = strings.Split(value, ",")
+			case "api":
+				k.APIs = strings.Split(value, ",")
+			case "revoked", "unknown":
+				state = key
+			default:
+				s.t.Fatalf("keys: %q", w)
+			}
+		}
+		made, key, err := s.node.held.apikeys.Create(s.t.Context(), k)
+		switch {
+		case err != nil:
+		case state == "revoked":
+			_, err = s.node.held.apikeys.Revoke(s.t.Context(), made.ID, "a story", "")
+		case state == "unknown":
+			_, key, err = apikey.Make(random())
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.keys[words[0]] = key
+	}
+}
+
 // callers makes the tokens.
 func (s *story) callers(issuer *dev.Issuer) {
 	for _, line := range lines(s.files["callers"]) {
@@ -218,6 +258,7 @@ func (s *story) callers(issuer *dev.Issuer) {
 
 // request sends one request and waits until it is answered or the connection ends.
 func (s *story) request(line string) {
+	line = keyOf.ReplaceAllStringFunc(line, func(m string) string { return s.keys[m[len("KEY:"):]] })
 	words := strings.Fields(line)
 	if len(words) < 3 {
 		s.t.Fatalf("request %q", line)

@@ -38,6 +38,7 @@ func stories(t *testing.T) []string {
 var (
 	repeated = regexp.MustCompile(`\{\{(\d+)\*(.*?)\}\}`)
 	moment   = regexp.MustCompile(`NOW[+-]\d+`)
+	keyOf    = regexp.MustCompile(`KEY:[a-z]+`)
 	day      = regexp.MustCompile(`DAY\+\d+`)
 )
 

@@ -34,7 +34,7 @@ func (n *node) upkeep(ctx context.Context) {
 		last, real = now, real.Add(passed)
 		failing = n.watchEvents(failing)
 		expired = n.watchDocument(now, expired)
-		told = n.watchPatches(told)
+		told = n.watchEnds(told)
 	}
 }
 

@@ -31,6 +31,8 @@ type Config struct {
 	// Demands in every proof a nonce that Gatehouse made (RFC 9449 section 9), so that proofs can't be made in advance, and
 	// clocks of clients don't matter. Default false: a nonce is demanded where a client's clock is wrong.
 	ProofNonce bool `yaml:"proof_nonce"`
+	// Accepts API keys that gatehouse apikey has made for this API. Default: none are.
+	APIKeys APIKeys `yaml:"api_keys"`
 	// Accepts tokens of the development issuer, which whoever can read this installation's state directory can make, with
 	// the reason why that is acceptable here. Default: it is off.
 	Development gate.Risk `yaml:"development"`
@@ -52,6 +54,7 @@ func (c Config) withDefaults() Config {
 		}
 		*h.name = textproto.CanonicalMIMEHeaderKey(*h.name)
 	}
+	c.APIKeys.Header = textproto.CanonicalMIMEHeaderKey(c.APIKeys.Header)
 	return c
 }
 
@@ -70,6 +73,7 @@ func (c Config) skew() (most time.Duration) {
 func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	var wrong mistake.List
 	c.Headers.check(&wrong)
+	c.APIKeys.check(c, api, &wrong)
 	development := c.Development.Accepted(tools.Now())
 	switch {
 	case c.Development.AcceptRisk == "" && !c.Development.Until.IsZero():
@@ -89,7 +93,7 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	if development && tools.Dev == nil {
 		wrong.Add("development", "", "this command has no development issuer")
 	}
-	if len(c.Issuers) == 0 && !development {
+	if len(c.Issuers) == 0 && !development && c.APIKeys.Header == "" {
 		for _, op := range api.Operations {
 			if !op.Access.Public {
 				wrong.Add("issuers", "issuers: [{issuer: https://idp.example.com, audience: [my-api]}]",

@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -40,6 +41,11 @@ func keyFile(t *testing.T) string {
 	return name
 }
 
+// never remembers nothing.
+type never struct{}
+
+func (never) First(context.Context, string, time.Time) (bool, error) { return false, nil }
+
 // Each of these documents is wrong in one way, and New says where and, where there is one answer, what to write.
 func TestWrongDocuments(t *testing.T) {
 	good := func(change func(*bearer.Issuer)) identity.Config {
@@ -52,6 +58,12 @@ func TestWrongDocuments(t *testing.T) {
 	named := func(h identity.HeaderNames) identity.Config {
 		c := good(nil)
 		c.Headers = h
+		return c
+	}
+	keyed := func(change func(*identity.Config)) identity.Config {
+		c := good(nil)
+		c.APIKeys.Header = "X-API-Key"
+		change(&c)
 		return c
 	}
 	issuer := func(change func(*bearer.Issuer)) identity.Config { return good(change) }
@@ -101,6 +113,13 @@ func TestWrongDocuments(t *testing.T) {
 		{"I5 garbled CA file", issuer(func(i *bearer.Issuer) { i.CA, i.Keys = i.Keys, "" }), "issuers[0].ca", ""},
 		{"risk that has ended", issuer(func(i *bearer.Issuer) { i.AllowPrivate = gate.Risk{AcceptRisk: "x", Until: past} }), "issuers[0].allow_private.until", ""},
 		{"risk without reason", issuer(func(i *bearer.Issuer) { i.AllowPrivate = gate.Risk{Until: past} }), "issuers[0].allow_private", "accept_risk"},
+		{"API keys", keyed(func(c *identity.Config) { c.Issuers = nil }), "", ""},
+		{"API keys where tokens come", keyed(func(c *identity.Config) { c.APIKeys.Header = "authorization" }), "api_keys.header", "X-API-Key"},
+		{"API keys in cookies", keyed(func(c *identity.Config) { c.APIKeys.Header = "Cookie" }), "api_keys.header", "X-API-Key"},
+		{"API keys in two fields", keyed(func(c *identity.Config) { c.APIKeys.Header = "X-API-Key, X-Key" }), "api_keys.header", "X-API-Key"},
+		{"API keys where we speak", keyed(func(c *identity.Config) { c.APIKeys.Header = "gatehouse-subject" }), "api_keys.header", "X-API-Key"},
+		{"API keys where credentials are bound", keyed(func(c *identity.Config) { c.Bound = "required" }), "bound", ""},
+		{"API keys, each once", keyed(func(c *identity.Config) { c.SingleUse = true }), "single_use", ""},
 		{"header that is a credential", named(identity.HeaderNames{Subject: "authorization"}), "headers.subject", "Gatehouse-Subject"},
 		{"header that is a proof", named(identity.HeaderNames{Subject: "DPoP"}), "headers.subject", "Gatehouse-Subject"},
 		{"header of proxies", named(identity.HeaderNames{Issuer: "X-Forwarded-For"}), "headers.issuer", "Gatehouse-Issuer"},
@@ -117,7 +136,7 @@ func TestWrongDocuments(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			source := keys.NewSource(noon, keys.System(), nil)
 			defer source.Close()
-			g, err := identity.New(c.config, shop(), identity.Tools{Now: noon, Keys: source})
+			g, err := identity.New(c.config, shop(), identity.Tools{Now: noon, Keys: source, Once: never{}})
 			if c.path == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -189,7 +208,7 @@ func TestReasonsAreListedOnce(t *testing.T) {
 		}
 		seen[r] = true
 	}
-	if len(seen) != 44 {
+	if len(seen) != 53 {
 		t.Errorf("%d reasons", len(seen))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/bearer"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
@@ -43,8 +44,8 @@ const (
 
 // Reasons lists every reason with which this guard denies.
 func Reasons() []gate.Reason {
-	return append([]gate.Reason{Missing, Scheme, Several, Unset, Revoked, RevocationsUnknown, LongLived,
-		NoID, Replayed, ReplayUnknown, ReplayForgotten}, append(bearer.Reasons(), binding.Reasons()...)...)
+	return slices.Concat([]gate.Reason{Missing, Scheme, Several, Unset, Revoked, RevocationsUnknown, LongLived,
+		NoID, Replayed, ReplayUnknown, ReplayForgotten}, bearer.Reasons(), binding.Reasons(), apikey.Reasons())
 }
 
 // KeySource keeps issuers' keys over reloads; see keys.NewSource.
@@ -60,6 +61,7 @@ type Tools struct {
 	Verified Cache       // made once, outlives reloads; nil: every token is verified each time
 	Policy   string      // version of the document; tokens verified under another are verified anew
 	Dev      *dev.Issuer // nil: there is no development issuer
+	APIKeys  apikey.Keys // nil: every API key is refused
 
 	Secret func(secret.Ref) (secret.Value, error) // what a reference refers to now; nil is Ref.Resolve
 
@@ -71,15 +73,17 @@ type Tools struct {
 
 // Guard finds out who is calling one API.
 type Guard struct {
-	readers []Reader
-	issuers []string
-	headers HeaderNames
-	pass    bool
-	single  bool          // each token once
-	skew    time.Duration // the largest of the issuers'
-	tools   Tools
-	realm   string // a quoted-string
-	bound   bool   // tokens must be bound to their client
+	readers  []Reader
+	issuers  []string
+	headers  HeaderNames
+	pass     bool
+	api      *gate.API
+	keyField string        // where API keys are taken; "" nowhere
+	single   bool          // each token once
+	skew     time.Duration // the largest of the issuers'
+	tools    Tools
+	realm    string // a quoted-string
+	bound    bool   // tokens must be bound to their client
 }
 
 // New checks everything, and tells all mistakes at once. It doesn't wait for an issuer to answer: until its keys are there,
@@ -95,7 +99,7 @@ func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	return &Guard{readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
+	return &Guard{api: api, keyField: cfg.APIKeys.Header, readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
 		skew: cfg.skew(), tools: tools, realm: quoted(api.Name), bound: cfg.Bound == binding.Required}, nil
 }
 
@@ -112,9 +116,14 @@ func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, []string, error)
 	if err := wrong.Err(); err != nil {
 		return nil, nil, err
 	}
-	return []Reader{
+	list, names := []Reader{
 		tokens, // Authorization: Bearer, Authorization: DPoP
-	}, tokens.Issuers(), nil
+	}, tokens.Issuers()
+	if field := cfg.APIKeys.Header; field != "" {
+		list = append(list, apikey.New(api.Name, field, tools.APIKeys, tools.Now)) // a field of its own
+		names = append(names, apikey.Issuer)
+	}
+	return list, names, nil
 }
 
 // Check identifies the caller. An operation that is public lets a caller without credential go on; nothing else does.
@@ -134,10 +143,11 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		}
 		caller = p
 	}
-	if caller != nil {
+	values := x.Request.Fields["Authorization"]
+	if caller != nil && (caller.Issuer != apikey.Issuer || len(values) == 0) {
 		return g.admit(ctx, x, caller)
 	}
-	if values := x.Request.Fields["Authorization"]; len(values) > 0 {
+	if len(values) > 0 { // of a kind that nobody reads, perhaps beside an API key that holds
 		scheme, _, _ := strings.Cut(values[0], " ")
 		return g.refuse(x, gate.Deny(gate.NoIdentity, Scheme, "an Authorization field that is not read here (%d characters of scheme)", len(scheme)))
 	}

@@ -162,7 +162,20 @@ func (g *Arrivals) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 
 // credential tells that the request carries one that can be refused.
 func credential(x *gate.Exchange) bool {
-	return x.Request != nil && x.Request.Fields.Get("Authorization") != ""
+	if x.Request == nil {
+		return false
+	}
+	if x.Request.Fields.Get("Authorization") != "" {
+		return true
+	}
+	if x.API != nil {
+		for _, name := range x.API.Credentials {
+			if x.Request.Fields.Get(name) != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Review tells the client what is left, instead of what a server behind says of its own limits.

@@ -33,6 +33,7 @@ type shape struct {
 // shapes are the known forms, the most telling first. Each is bounded by what can't belong to it.
 var shapes = []shape{
 	{PrivateKey, "PRIVATE KEY", regexp.MustCompile(`-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----`)},
+	{"gatehouse api key", "ghk_", regexp.MustCompile(`\bghk_[a-z2-7]{8}_[A-Za-z0-9_-]{48}`)},
 	{"age key", "AGE-SECRET", regexp.MustCompile(`\bAGE-SECRET-KEY-[0-9A-Z-]{20,}`)},
 	{"aws access key", "A", regexp.MustCompile(`\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b`)},
 	{"github token", "g", regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})`)},

@@ -13,7 +13,7 @@ import (
 // Patterns are compiled once and never change.
 var (
 	// tokenPrefix is how well-known credentials begin.
-	tokenPrefix = regexp.MustCompile(`^(?:gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|sk_live_|rk_live_|sk-|AKIA|ASIA|AIza|ya29\.|hvs\.|hvb\.|npm_|pypi-|dop_v1_|SG\.|shpat_|AGE-SECRET-KEY-|eyJ[A-Za-z0-9_-]+\.)[A-Za-z0-9._/+=-]{12,}`)
+	tokenPrefix = regexp.MustCompile(`^(?:gh[kpousr]_|github_pat_|glpat-|xox[abeoprs]-|sk_live_|rk_live_|sk-|AKIA|ASIA|AIza|ya29\.|hvs\.|hvb\.|npm_|pypi-|dop_v1_|SG\.|shpat_|AGE-SECRET-KEY-|eyJ[A-Za-z0-9_-]+\.)[A-Za-z0-9._/+=-]{12,}`)
 
 	// candidate is a run of the letters in which keys are written.
 	candidate = regexp.MustCompile(`[A-Za-z0-9+/_=.-]{20,}`)

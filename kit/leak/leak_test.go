@@ -39,6 +39,7 @@ func secrets() map[string]struct{ line, secret, kind string } {
 	cases := map[string]c{}
 	add := func(name, before, secret, after, kind string) { cases[name] = c{before + secret + after, secret, kind} }
 	add("private key", "  ", "-----BEGIN "+"RSA PRIVATE KEY-----", "", "private key")
+	add("our own", "x-api-key: ", "gh"+"k_"+text(8, lower+"234567")+"_"+text(48, all+"-_"), "", "gatehouse api key")
 	add("age", "x ", "AGE-SECRET-"+"KEY-1"+text(58, upper+digits), "", "age key")
 	add("aws", "aws_access_key_id = ", "AK"+"IA"+text(16, upper+"234567"), "", "aws access key")
 	add("aws secret", "aws_secret_access_key: ", text(40, all), "", "")
