@@ -87,6 +87,8 @@ var findings = []struct{ text, engine, want, write string }{
 	{`SecRule ARGS_NAMES:userId "@rx a" "id:1,phase:2,deny"`, silent, "compared with the name in lower case", "ARGS_NAMES:userid"},
 	{`SecRule FILES:photo "@rx [.]php$" "id:1,phase:2,deny"`, silent, "under no name", "MULTIPART_FILENAME:photo"},
 	{`SecRule FILES_NAMES:photo "@rx a" "id:1,phase:2,deny"`, silent, "under no name", ""},
+	{`SecRule ARGS:%{TX.name} "@rx a" "id:1,phase:2,deny"`, silent, "these very signs", ""},
+	{`SecAction "id:1,phase:1,pass,ctl:ruleRemoveTargetById=942100;ARGS:%{TX.name}"`, silent, "these very signs", ""},
 	{`SecRule ARGS:a,ARGS:b "@rx a" "id:1,phase:2,deny"`, silent, "divided by |", "ARGS:a|ARGS:b"},
 	{`SecRule REQUEST_METHOD:x "@rx a" "id:1,phase:2,deny"`, fails, "can't compile", ""},
 	{`SecRule NOWHERE "@rx a" "id:1,phase:2,deny"`, fails, "can't compile", ""},

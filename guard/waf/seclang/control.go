@@ -157,6 +157,9 @@ func (c *check) removeTarget(d Directive, what, value, target string, phase int)
 		return
 	}
 	c.looked(d, what+"="+value, list, name, key)
+	if strings.Contains(key, "%{") {
+		c.verbatim(d, name, key)
+	}
 	if pattern, is := inSlashes(key); is {
 		if _, err := regexp.Compile(pattern); err == nil {
 			c.inLowerCase(d, pattern)

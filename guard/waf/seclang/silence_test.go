@@ -58,6 +58,8 @@ func TestWhyThingsAreRefused(t *testing.T) {
 		{`SecRule ARGS:/(?i)^userId$/ "@rx attack" "id:1,phase:2,deny"`, "userId=attack", "denied"},
 		{`SecRule ARGS_NAMES:userId "@rx userId" "id:1,phase:2,deny"`, "userId=attack", "passes"},
 		{`SecRule ARGS_NAMES:userid "@rx userId" "id:1,phase:2,deny"`, "userId=attack", "denied"},
+		{"SecAction \"id:2,phase:1,pass,setvar:tx.name=a\"\nSecRule ARGS:%{tx.name} \"@rx attack\" \"id:1,phase:2,deny\"", "a=attack", "passes"},
+		{"SecAction \"id:2,phase:1,pass,setvar:tx.name=a,ctl:ruleRemoveTargetById=1;ARGS:%{tx.name}\"\nSecRule ARGS \"@rx attack\" \"id:1,phase:2,deny\"", "a=attack", "denied"},
 		{`SecRule ARGS:a,ARGS:b "@rx attack" "id:1,phase:2,deny"`, "a=attack", "passes"},
 		{"SecRule ARGS \"@rx attack\" \"id:1,phase:2,deny\"\nSecRuleUpdateTargetById 1 \"!ARGS:a,!ARGS:b\"", "a=attack", "denied"},
 		{"SecRule ARGS \"@rx attack\" \"id:1,phase:2,deny\"\nSecRuleUpdateActionById 1 \"block\"", "a=attack", "passes"},

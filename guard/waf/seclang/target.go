@@ -130,6 +130,8 @@ func (c *check) keyed(d Directive, t Target) {
 	case t.Key == "" || name == "XML" || name == "REQUEST_XML":
 	case name == "FILES" || name == "FILES_NAMES":
 		c.refuse(d, map[string]string{"FILES": "MULTIPART_FILENAME:", "FILES_NAMES": "MULTIPART_NAME:"}[name]+t.Key, "the engine keeps the values of %s under no name, so nothing stands under %s:%s", t.Name, t.Name, t.Key)
+	case strings.Contains(t.Key, "%{"):
+		c.verbatim(d, t.Name, t.Key)
 	case expression:
 		c.keyExpression(d, t)
 	case strings.Contains(t.Key, ","):
@@ -137,6 +139,11 @@ func (c *check) keyed(d Directive, t Target) {
 	case strings.HasPrefix(name, "ARGS") && strings.HasSuffix(name, "_NAMES") && t.Key != strings.ToLower(t.Key):
 		c.refuse(d, t.Name+":"+strings.ToLower(t.Key), "%s:%s is compared with the name in lower case, which it does not fit", t.Name, t.Key)
 	}
+}
+
+// verbatim refuses a macro in the name of a target, where the engine looks for these very signs.
+func (c *check) verbatim(d Directive, name, key string) {
+	c.refuse(d, "", "%s:%s: the engine does not put in what %%{...} stands for there, and looks for these very signs", name, cut(key))
 }
 
 // keyExpression judges a key that is an expression. The engine lowers the whole expression where names have no case, and
