@@ -77,16 +77,29 @@ type unpacked struct {
 	raw    *kept
 	in     *bufio.Reader // over raw
 	plain  io.Reader     // nil until something is read: some decoders wait for the first bytes when they are made
+	ahead  func() int    // how much was read of raw and perhaps not decoded
 	close  func()
 	count  int64 // of what came out
+	window int64 // how much more may be decoded than came out, when as much came out as there was room for
 }
+
+// How much a decoder may have decoded that it did not give yet.
+const (
+	usualWindow = 128 << 10
+	brWindow    = 16 << 20
+)
 
 // gunzips are readers of gzip, whose tables are large.
 var gunzips = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
 // decode takes a coding off. What is read of the body is kept in raw until it is taken.
 func decode(coding string, raw *kept) *unpacked {
-	return &unpacked{coding: coding, raw: raw, in: bufio.NewReaderSize(raw, 4<<10), close: func() {}}
+	in := bufio.NewReaderSize(raw, 4<<10)
+	d := &unpacked{coding: coding, raw: raw, in: in, ahead: in.Buffered, close: func() {}, window: usualWindow}
+	if coding == "br" {
+		d.window = brWindow
+	}
+	return d
 }
 
 func (d *unpacked) begin() (err error) {
@@ -98,7 +111,9 @@ func (d *unpacked) begin() (err error) {
 	case "deflate":
 		d.plain, err = zlib.NewReader(d.in)
 	case "br":
-		d.plain = brotli.NewReader(&delayed{from: d.in})
+		late := &delayed{from: d.in}
+		d.plain = brotli.NewReader(late)
+		d.ahead = func() int { return d.in.Buffered() + len(late.held) + late.gave }
 	case "zstd":
 		var z *zstd.Decoder
 		if z, err = zstd.NewReader(d.in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
@@ -117,6 +132,11 @@ func (d *unpacked) Read(p []byte) (n int, err error) {
 	if err == nil {
 		n, err = d.plain.Read(p)
 	}
+	left := int64(0)
+	if n == len(p) {
+		left = d.window
+	}
+	d.raw.mark(d.count+int64(n)+left, d.ahead())
 	if d.count += int64(n); d.count > loose && d.count > swollen*d.raw.passed() {
 		return 0, errSwollen
 	}
@@ -132,6 +152,7 @@ type delayed struct {
 	from io.Reader
 	held []byte
 	end  error
+	gave int // the last time
 }
 
 // lookahead is more than the reader of br looks ahead.
@@ -152,7 +173,7 @@ func (d *delayed) Read(p []byte) (int, error) {
 		return 0, d.end
 	}
 	n := copy(p, d.held[:ready])
-	d.held = d.held[n:]
+	d.held, d.gave = d.held[n:], n
 	return n, nil
 }
 
@@ -162,8 +183,19 @@ type kept struct {
 
 	mu    sync.Mutex
 	bytes []byte
+	marks []mark
 	total int64
 	err   error // that the body ended in
+}
+
+// mark says how much of a body may leave once so much of what it holds was judged: no more can be decoded from it.
+type mark struct{ judged, raw int64 }
+
+// mark notes that, but for so much that nobody has looked at, all that was read is in what was decoded.
+func (k *kept) mark(decoded int64, ahead int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.marks = append(k.marks, mark{decoded, k.total - int64(ahead)})
 }
 
 // Read reads on.
@@ -179,12 +211,28 @@ func (k *kept) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// take gives what has been read and not been taken.
-func (k *kept) take() []byte {
+// take gives what has been read and not been taken, as far as nothing else can be decoded from it than was judged.
+func (k *kept) take(judged int64) []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	taken := k.total - int64(len(k.bytes))
+	for i := len(k.marks) - 1; i >= 0; i-- {
+		if m := k.marks[i]; m.judged <= judged {
+			n := max(0, m.raw-taken)
+			b := k.bytes[:n:n]
+			k.bytes, k.marks = k.bytes[n:], k.marks[i+1:]
+			return b
+		}
+	}
+	return nil
+}
+
+// rest gives all that has been read and not been taken.
+func (k *kept) rest() []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	b := k.bytes
-	k.bytes = nil
+	k.bytes, k.marks = nil, nil
 	return b
 }
 

@@ -31,6 +31,7 @@ type inspected struct {
 	looks    []look
 	most     int    // of bytes that are held before anything is judged
 	held     []byte // read, judged, and not sent
+	judged   int64  // bytes, without the coding
 	end      error  // that came with it: io.EOF, or why the server's body broke
 	departed bool   // the head has left
 	flush    bool   // what is sent leaves at once
@@ -131,6 +132,7 @@ func (i *inspected) begin(ctx context.Context, length int64) gate.Verdict {
 		}
 	}
 	whole := i.end != nil
+	i.judged = int64(len(i.held))
 	return i.say(func(l look) gate.Verdict { return l.Begin(ctx, i.held, whole) })
 }
 
@@ -212,7 +214,7 @@ func (i *inspected) copy() {
 		i.end = err
 		i.judge(buffer[:n], err != nil)
 		i.send(buffer[:n], err == nil)
-		if i.raw != nil && i.raw.waiting() > i.most+loose {
+		if i.decoder != nil && i.raw.waiting() > i.most+loose+int(i.decoder.window) {
 			i.must(i.unread(errWaits))
 		}
 	}
@@ -239,6 +241,7 @@ func (i *inspected) pass(buffer []byte) {
 }
 
 func (i *inspected) judge(b []byte, last bool) {
+	i.judged += int64(len(b))
 	i.must(i.say(func(l look) gate.Verdict { return l.Next(i.t.r.Context(), b, last) }))
 }
 
@@ -255,7 +258,8 @@ func (i *inspected) must(v gate.Verdict) {
 }
 
 // send sends what was judged: the plain bytes, or the raw ones that they were made of. What looks like the beginning of
-// something waits, as long as there is more to come; of compressed bytes nobody knows which they are, so that all wait.
+// something waits, as long as there is more to come; of compressed bytes nobody knows which they are, so that all wait, and
+// none leaves from which more can be decoded than was judged.
 func (i *inspected) send(plain []byte, more bool) {
 	wait := 0
 	if more && i.plain != nil {
@@ -271,9 +275,12 @@ func (i *inspected) send(plain []byte, more bool) {
 		ready := max(0, len(i.held)-wait)
 		i.write(i.held[:ready], more)
 		i.held = i.held[ready:]
+	case i.plain == nil || errors.Is(i.end, io.EOF):
+		i.held = nil
+		i.write(i.raw.rest(), more)
 	case wait == 0:
 		i.held = nil
-		i.write(i.raw.take(), more)
+		i.write(i.raw.take(i.judged), more)
 	}
 }
 
