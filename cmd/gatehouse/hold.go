@@ -100,7 +100,7 @@ func (n *node) hold(ctx context.Context, at places, b *source.Bundle, tell io.Wr
 	n.held.control = socket
 	once := fleet.NewOnce(n.held.fast, n.now)
 	if err := once.Begin(ctx); err != nil {
-		n.log.Warn("store.shared (Redis) can't be reached: APIs with single_use refuse every token until it can", "error", err)
+		n.log.Warn("store.shared (Redis) can't be reached: APIs with single_use refuse every token, and all APIs those that are bound to a key, until it can", "error", err)
 	}
 	n.kept.once = once
 	nonces, err := n.held.ring.Derive(forFleet, "nonces of proofs")

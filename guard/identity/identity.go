@@ -84,6 +84,7 @@ type Guard struct {
 	tools    Tools
 	realm    string // a quoted-string
 	bound    bool   // tokens must be bound to their client
+	nonced   bool   // every proof needs a nonce
 }
 
 // New checks everything, and tells all mistakes at once. It doesn't wait for an issuer to answer: until its keys are there,
@@ -100,7 +101,7 @@ func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
 		return nil, err
 	}
 	return &Guard{api: api, keyField: cfg.APIKeys.Header, readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
-		skew: cfg.skew(), tools: tools, realm: quoted(api.Name), bound: cfg.Bound == binding.Required}, nil
+		skew: cfg.skew(), tools: tools, realm: quoted(api.Name), bound: cfg.Bound == binding.Required, nonced: cfg.ProofNonce}, nil
 }
 
 // readers is the list of what can prove who calls, in order, one line for each kind, and the names of who vouches.
@@ -190,6 +191,15 @@ func (g *Guard) refuse(x *gate.Exchange, v gate.Verdict) gate.Verdict {
 
 // Bound tells that a token must be bound to its client, so that it is worth nothing to a thief.
 func (g *Guard) Bound() bool { return g.bound }
+
+// Review gives clients the nonce of their next proof, where every proof needs one (RFC 9449 section 8.2), so that only their
+// first is refused for the lack of it.
+func (g *Guard) Review(_ context.Context, x *gate.Exchange, a *gate.Answer) gate.Verdict {
+	if p := x.Principal(); g.nonced && p != nil && binding.ToKey(p.Claims) {
+		a.Fields.Set("DPoP-Nonce", g.tools.Nonces.New(g.tools.Now()))
+	}
+	return gate.Allow()
+}
 
 // Issuers names who may vouch for a caller, the development issuer included. None: nobody can prove who they are.
 func (g *Guard) Issuers() []string { return slices.Clone(g.issuers) }

@@ -112,6 +112,12 @@ func read(claims map[string]any) (to confirmation, v gate.Verdict) {
 	return to, gate.Allow()
 }
 
+// ToKey tells that a token whose claims were found good is bound to a key, so that its requests bring proofs.
+func ToKey(claims map[string]any) bool {
+	to, v := read(claims)
+	return v.Allowed() && to.key != ""
+}
+
 func unread() gate.Verdict {
 	return bad(Bound, "the token is bound (cnf) in a way that can't be checked here; jkt and x5t#S256 can")
 }
