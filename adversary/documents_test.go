@@ -21,6 +21,15 @@ apis:
     contract: shop.yaml
     to: [UPSTREAM]
     upstream: {health: {eject_after: 1000}, breaker: {min_requests: 100000}}
+  - name: keyed
+    hosts: [keyed.test]
+    contract: shop.yaml
+    to: [UPSTREAM]
+    upstream: {health: {eject_after: 1000}, breaker: {min_requests: 100000}}
+    guards:
+      identity:
+        api_keys: {header: X-API-Key}
+        issuers: [{issuer: "https://idp.test", audience: shop, keys: DIR/keys.json}]
   - name: behind
     hosts: [base.test]
     base: /v1

@@ -57,6 +57,7 @@ paths:
 		{"a token", "query", "q", jwt, false},
 		{"a token inside", "query", "q", "Bearer " + jwt, false},
 		{"a key in hexadecimal", "path", "id", strings.Repeat("0123456789abcdef", 2), false},
+		{"an API key", "query", "q", "ghk_a-b", false},
 		{"a key behind a word", "path", "id", "sk-live-" + strings.Repeat("0123456789abcdef", 2), false},
 		{"a key in base64", "query", "q", strings.Repeat("aB3+", 8) + "==", false},
 	} {

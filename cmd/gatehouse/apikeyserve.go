@@ -231,7 +231,7 @@ func endOfKey(k apikey.Key) time.Time {
 // revokeKey ends a key: for good in its record, and at once, streams included, as every token that is called back.
 func (h *held) revokeKey(ctx context.Context, n *node, q keyRevocation) (apikey.Key, error) {
 	k, err := h.apikeys.Revoke(ctx, q.ID, q.By, q.Why)
-	if known := h.apikeys.Find(q.ID); errors.Is(err, store.ErrUnavailable) && known != nil { // the other nodes may be within reach
+	if known := h.apikeys.ByID(q.ID); errors.Is(err, store.ErrUnavailable) && known != nil { // the other nodes may be within reach
 		k = known.Key
 		k.Revoked = &apikey.Revoking{By: q.By, Why: q.Why}
 		err = fmt.Errorf("the nodes that could be told refuse the key, but the store was not told: say it again when it is there (%w)", errors.Join(err, h.callBack(ctx, k)))

@@ -106,6 +106,7 @@ func TestDrill(t *testing.T) {
 	if status := a.get(token); status != http.StatusOK {
 		t.Fatalf("status %d", status)
 	}
+	a.must("", "apikey", "create", "--owner", "partner", "--scope", "read", "--api", "shop", "--expires", "90d")
 	m := a.create()
 	if m.Proof == nil || !m.Proof.OK || len(m.Proof.Checks) != 3 {
 		t.Fatalf("%+v", m.Proof)
@@ -148,6 +149,9 @@ func TestDrill(t *testing.T) {
 	t.Logf("from nothing to serving in %s", time.Since(began).Round(time.Millisecond))
 	if status := b.get(token); status != http.StatusUnauthorized {
 		t.Errorf("a token that was revoked after the backup: status %d", status)
+	}
+	if out := b.must("", "apikey", "list", "--all"); !strings.Contains(out, "revoked by restore") {
+		t.Errorf("an API key, which may have been revoked after the backup, is good for ever: %s", out)
 	}
 	if out := b.must("", "secret", "get", "shop/password"); strings.TrimSpace(out) != canary {
 		t.Error("the secret is another")

@@ -110,18 +110,21 @@ func TestWhoIsOne(t *testing.T) {
 }
 
 func TestARefusedCredentialCountsTenTimes(t *testing.T) {
-	g := arrivals(t, &clock{time.Now()}, "10/h burst 20")
-	x := from("192.0.2.1")
-	x.Request.Fields.Set("Authorization", "Bearer x")
-	passed := 0
-	for range 20 {
-		if g.Check(t.Context(), x).Allowed() {
-			passed++
-			g.Settle(x, gate.Outcome{Verdict: gate.Deny(gate.NoIdentity, "identity.signature", "")})
+	for field, counts := range map[string]bool{"Authorization": true, "X-Shop-Key": true, "X-Other": false} {
+		g := arrivals(t, &clock{time.Now()}, "10/h burst 20")
+		x := from("192.0.2.1")
+		x.API = &gate.API{Credentials: []string{"Authorization", "X-Shop-Key"}}
+		x.Request.Fields.Set(field, "guess")
+		passed := 0
+		for range 20 {
+			if g.Check(t.Context(), x).Allowed() {
+				passed++
+				g.Settle(x, gate.Outcome{Verdict: gate.Deny(gate.NoIdentity, "identity.signature", "")})
+			}
 		}
-	}
-	if passed > 3 {
-		t.Fatalf("%d guesses passed, want at most 3", passed)
+		if counts != (passed <= 3) {
+			t.Errorf("%s: %d guesses passed", field, passed)
+		}
 	}
 }
 

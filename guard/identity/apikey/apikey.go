@@ -83,6 +83,9 @@ func (e *Entry) Holds(digest Digest) bool {
 	return subtle.ConstantTimeCompare(e.digest[:], digest[:]) == 1
 }
 
+// Digest is the key's.
+func (e *Entry) Digest() Digest { return e.digest }
+
 // Used is when the key last opened something on this node, zero for never.
 func (e *Entry) Used() time.Time {
 	if at := e.used.Load(); at > 0 {
@@ -96,8 +99,9 @@ func (e *Entry) Note(at time.Time) { e.used.Store(at.Unix()) }
 
 // Keys knows the keys of this installation. It is asked for every request that shows one, so it must not wait.
 type Keys interface {
-	// Find gives the key of an id, nil when there is none.
-	Find(id string) *Entry
+	// Find gives the key of a digest, nil when there is none. It is not asked by the id, so that a known one with another secret
+	// is as unknown as any.
+	Find(d Digest) *Entry
 	// Heard tells that the store was heard of lately: a key that isn't known here is none.
 	Heard() bool
 }
@@ -116,7 +120,7 @@ func New(api, field string, keys Keys, now func() time.Time) *Reader {
 	return &Reader{api: api, field: field, keys: keys, now: now}
 }
 
-// nobody is compared with a key whose id is unknown, so that it takes as long. Nothing has the digest of zeros.
+// nobody is compared with a key that isn't there. Nothing has the digest of zeros.
 var nobody = &Entry{}
 
 // Read looks for a key and judges it.
@@ -143,12 +147,13 @@ func (r *Reader) Read(_ context.Context, x *gate.Exchange) (*gate.Principal, boo
 	return &e.caller, true, v
 }
 
-// judge compares digests also for an id that isn't there (row E35), and says nothing of a key before its secret was right.
+// judge takes the same way for an id that isn't there and for another secret (row E35), and says nothing of a key before its
+// secret was right.
 func (r *Reader) judge(id string, digest Digest) (*Entry, gate.Verdict) {
 	e, heard := nobody, false
 	if r.keys != nil {
 		heard = r.keys.Heard()
-		if found := r.keys.Find(id); found != nil {
+		if found := r.keys.Find(digest); found != nil {
 			e = found
 		}
 	}

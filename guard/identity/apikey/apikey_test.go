@@ -16,12 +16,12 @@ func noon() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
 // shelf is the keys of a test.
 type shelf struct {
-	keys   map[string]*apikey.Entry
+	keys   map[apikey.Digest]*apikey.Entry
 	silent bool
 }
 
-func (s *shelf) Find(id string) *apikey.Entry { return s.keys[id] }
-func (s *shelf) Heard() bool                  { return !s.silent }
+func (s *shelf) Find(d apikey.Digest) *apikey.Entry { return s.keys[d] }
+func (s *shelf) Heard() bool                        { return !s.silent }
 
 func (s *shelf) put(t testing.TB, change func(*apikey.Key)) (id, key string) {
 	t.Helper()
@@ -30,7 +30,7 @@ func (s *shelf) put(t testing.TB, change func(*apikey.Key)) (id, key string) {
 	if change != nil {
 		change(&k)
 	}
-	s.keys[id] = apikey.NewEntry(k, apikey.DigestOf(key))
+	s.keys[apikey.DigestOf(key)] = apikey.NewEntry(k, apikey.DigestOf(key))
 	return id, key
 }
 
@@ -45,7 +45,7 @@ func asked(field string, values ...string) *gate.Exchange {
 const field = "X-Api-Key"
 
 func TestWhoCalls(t *testing.T) {
-	s := &shelf{keys: map[string]*apikey.Entry{}}
+	s := &shelf{keys: map[apikey.Digest]*apikey.Entry{}}
 	id, key := s.put(t, nil)
 	r := apikey.New("shop", field, s, noon)
 	p, found, v := r.Read(t.Context(), asked(field, key))
@@ -55,7 +55,7 @@ func TestWhoCalls(t *testing.T) {
 	if p.Issuer != apikey.Issuer || p.Subject != "billing" || p.Token != id || !p.Expires.Equal(noon().Add(time.Hour)) || p.Scopes[0] != "orders:read" || p.Roles[0] != "partner" {
 		t.Errorf("%+v", p)
 	}
-	if !s.keys[id].Used().Equal(noon()) {
+	if !s.keys[apikey.DigestOf(key)].Used().Equal(noon()) {
 		t.Error("the use is not noted")
 	}
 	for _, x := range []*gate.Exchange{asked(field), asked("Authorization", "ApiKey "+key), asked("X-Other-Key", key)} {
@@ -67,7 +67,7 @@ func TestWhoCalls(t *testing.T) {
 
 // E23, E25, E32, E35: whatever isn't a whole key in force for this API is a refusal, and repeats nothing.
 func TestRefusals(t *testing.T) {
-	s := &shelf{keys: map[string]*apikey.Entry{}}
+	s := &shelf{keys: map[apikey.Digest]*apikey.Entry{}}
 	id, good := s.put(t, nil)
 	_, ended := s.put(t, func(k *apikey.Key) { k.Expires = noon() })
 	_, revoked := s.put(t, func(k *apikey.Key) { k.Revoked = &apikey.Revoking{By: "ann"} })
@@ -120,7 +120,7 @@ func withID(t *testing.T, key, id string) string {
 
 // E35: of a key that isn't there and of one with another secret the same is said, also while the store is silent.
 func TestAlike(t *testing.T) {
-	s := &shelf{keys: map[string]*apikey.Entry{}}
+	s := &shelf{keys: map[apikey.Digest]*apikey.Entry{}}
 	id, good := s.put(t, nil)
 	_, nobodys := fresh(t)
 	r := apikey.New("shop", field, s, noon)
@@ -146,7 +146,7 @@ func TestAlike(t *testing.T) {
 
 // A key in an address is refused, wherever it stands there, and whatever stands in its field.
 func TestInTheAddress(t *testing.T) {
-	s := &shelf{keys: map[string]*apikey.Entry{}}
+	s := &shelf{keys: map[apikey.Digest]*apikey.Entry{}}
 	id, key := s.put(t, nil)
 	r := apikey.New("shop", field, s, noon)
 	for name, change := range map[string]func(*canon.Request){
@@ -172,7 +172,7 @@ func TestInTheAddress(t *testing.T) {
 
 // A key that is good costs its checksum, with the two small buffers of that, and its digest.
 func TestCost(t *testing.T) {
-	s := &shelf{keys: map[string]*apikey.Entry{}}
+	s := &shelf{keys: map[apikey.Digest]*apikey.Entry{}}
 	_, key := s.put(t, nil)
 	r, x := apikey.New("shop", field, s, noon), asked(field, key)
 	if n := testing.AllocsPerRun(100, func() { _, _, _ = r.Read(t.Context(), x) }); n > 2 {
@@ -181,7 +181,7 @@ func TestCost(t *testing.T) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	s := &shelf{keys: map[string]*apikey.Entry{}}
+	s := &shelf{keys: map[apikey.Digest]*apikey.Entry{}}
 	_, key := s.put(b, nil)
 	r, x := apikey.New("shop", field, s, noon), asked(field, key)
 	b.ReportAllocs()

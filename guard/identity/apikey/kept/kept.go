@@ -91,7 +91,7 @@ type Keys struct {
 	in      Records
 	errors  Errors
 	options Options
-	table   atomic.Pointer[map[string]*apikey.Entry]
+	table   atomic.Pointer[map[apikey.Digest]*apikey.Entry]
 	contact atomic.Int64 // when the store was heard of last, in nanoseconds; 0: never
 
 	loading sync.Mutex // of Load, which one does at a time
@@ -127,12 +127,19 @@ func New(in Records, e Errors, o Options) *Keys {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	k := &Keys{in: in, errors: e, options: o, known: map[string]known{}, unread: map[string]time.Time{}, noted: map[string]time.Time{}}
-	k.table.Store(&map[string]*apikey.Entry{})
+	k.table.Store(&map[apikey.Digest]*apikey.Entry{})
 	return k
 }
 
-// Find gives the key of an id, also one that has ended, or nil. It waits for nothing.
-func (k *Keys) Find(id string) *apikey.Entry { return (*k.table.Load())[id] }
+// Find gives the key of a digest, also one that has ended, or nil. It waits for nothing.
+func (k *Keys) Find(d apikey.Digest) *apikey.Entry { return (*k.table.Load())[d] }
+
+// ByID gives the key of an id as it is known here, or nil.
+func (k *Keys) ByID(id string) *apikey.Entry {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.known[k.name(prefix, id)].entry
+}
 
 // Heard tells that the store was heard of lately.
 func (k *Keys) Heard() bool {
@@ -427,9 +434,9 @@ func (k *Keys) learn(records []Record) {
 	if !changed {
 		return
 	}
-	table := make(map[string]*apikey.Entry, len(k.known))
+	table := make(map[apikey.Digest]*apikey.Entry, len(k.known))
 	for _, one := range k.known {
-		table[one.entry.ID] = one.entry
+		table[one.entry.Digest()] = one.entry
 	}
 	k.table.Store(&table)
 }
@@ -507,7 +514,7 @@ func (k *Keys) List(ctx context.Context) ([]Listed, error) {
 	var list []Listed
 	for _, one := range k.all() {
 		l := Listed{Key: one, LastUse: last[one.ID]}
-		if e := k.Find(one.ID); e != nil && e.Used().After(l.LastUse) {
+		if e := k.ByID(one.ID); e != nil && e.Used().After(l.LastUse) {
 			l.LastUse = e.Used().UTC()
 		}
 		list = append(list, l)
