@@ -52,6 +52,19 @@ func changed(s *Source, patience time.Duration) bool {
 	return s.Wait(ctx) == nil
 }
 
+// unchanged waits until the source was looked at often enough, and tells whether it has found no change by then.
+func unchanged(s *Source, enough func() bool) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	go func() {
+		for !enough() && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	return s.Wait(ctx) != nil && enough()
+}
+
 // memory is a Floor.
 type memory struct {
 	mu   sync.Mutex
