@@ -104,10 +104,12 @@ type Parameter struct {
 type Body struct {
 	MediaType string    // lower case, without parameters; may be a range such as image/*
 	Kind      body.Kind //
+	Unseen    bool      // the contract accepts, with a reason, that nobody looks inside
 	Pointer   string
 
-	value  *value
-	fields *fields // of a form or multipart body
+	value   *value
+	fields  *fields // of a form or multipart body
+	largest int64   // most bytes of an opaque body, from maxLength; 0 when nothing is said
 }
 
 // Violation is why a request isn't what the contract declares.

@@ -69,7 +69,7 @@ func (l *loader) loadBody(content *node, m member, op *Operation) *Body {
 	opaque := media.get("x-gatehouse-opaque")
 	switch {
 	case opaque != nil:
-		b.Kind = body.Opaque
+		b.Kind, b.Unseen = body.Opaque, true
 		l.acceptOpaque(media, opaque)
 	case op.Stream == "grpc" || op.Stream == "upload":
 		if !known {
@@ -79,12 +79,12 @@ func (l *loader) loadBody(content *node, m member, op *Operation) *Body {
 		l.failMember(content, m.name, "x-gatehouse-opaque: {accept_risk: why nobody needs to look inside}",
 			"media type %q can't be parsed", m.name)
 		return nil
-	case b.Kind == body.Opaque:
-		l.warn(media, "body.opaque", "", "a body of %s is limited in size and not looked into", mediaType)
 	case b.Kind == body.XML:
 		l.warn(media, "body.xml", "", "the content of a body of %s is not judged by its schema", mediaType)
 	}
 	switch b.Kind {
+	case body.Opaque:
+		b.largest = l.schemas.shape(media.get("schema")).largest
 	case body.JSON, body.Text:
 		b.value = l.newValue(media.get("schema"), media)
 	case body.Form, body.Multipart:
@@ -172,6 +172,9 @@ func (l *loader) field(s *shape, encoding *node, kind body.Kind) *field {
 		content = s.items
 	}
 	f.json = content.types.has(object) || content.types.has(list)
+	if kind, ok := kindOf(content.media); ok && kind == body.Opaque {
+		f.media = []string{content.media}
+	}
 	if encoding == nil {
 		return f
 	}
@@ -200,6 +203,7 @@ func (l *loader) field(s *shape, encoding *node, kind body.Kind) *field {
 }
 
 func (l *loader) fieldTypes(f *field, c *node) {
+	f.media = nil
 	for _, word := range strings.Split(c.text, ",") {
 		mediaType, ok := rangeOf(strings.TrimSpace(word))
 		if !ok {

@@ -1,6 +1,9 @@
 package openapi
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+)
 
 // types is a set of kinds; integers are numbers in their own bit.
 type types uint8
@@ -30,6 +33,8 @@ func typesIn(n *node) types {
 type shape struct {
 	types      types // of all parts that apply to the value; 0 when nothing is said, which is read as text
 	format     string
+	media      string // contentMediaType
+	largest    int64  // maxLength; 0 when nothing is said
 	items      *shape
 	properties []property
 	additional *shape // nil when the schema says nothing of further properties
@@ -94,6 +99,12 @@ func (s *schemas) ownShape(made *shape, n *node) {
 	}
 	if f := n.str("format"); f != "" {
 		made.format = f
+	}
+	if m := n.str("contentMediaType"); m != "" && n.get("contentEncoding") == nil {
+		made.media, _ = rangeOf(m)
+	}
+	if m := n.get("maxLength"); m != nil && made.largest == 0 {
+		made.largest, _ = strconv.ParseInt(m.text, 10, 64)
 	}
 	if items := n.get("items"); items != nil && made.items == nil {
 		made.items = s.shape(items)
