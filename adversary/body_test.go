@@ -92,6 +92,18 @@ func bodyRows() []attack {
 	send("G15", "form twice", "/form", "application/x-www-form-urlencoded", "a=1&a=2", no(400, gate.InvalidInput, "contract.body"))
 	payload := strings.Repeat("a ", 64<<10) + `<script>alert(document.cookie)</script>`
 	json("G21", "behind 128 kB", `{"name":"x","tags":["`+payload+`"]}`, refused("waf", 403, gate.Attack, "waf.rule"))
+	// what is sent as a file is not passed uninspected either
+	upload := func(name, disposition, media, data string, status int, code gate.Code, reason gate.Reason) {
+		send("G21", name, "/upload", boundary, part(`Content-Disposition: form-data; name="file"; filename="`+disposition+`"`+"\r\nContent-Type: "+media, data), refused("upload", status, code, reason))
+	}
+	upload("page as picture", "a.png", "image/png", "<!DOCTYPE html><p>", 403, gate.Attack, "upload.active")
+	upload("program as picture", "a.png", "image/png", "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00", 403, gate.Attack, "upload.active")
+	upload("php in a gif", "a.gif", "image/gif", "GIF89a\x01\x00\x01\x00\x00\x00\x00<?php system($_GET[0]);", 403, gate.Attack, "upload.active")
+	upload("php by its name", "a.php.gif", "image/gif", "GIF89a", 403, gate.Attack, "upload.active")
+	upload("gif by its first bytes", "a.gif", "image/gif", "GIF89a=1;alert(1)//", 415, gate.UnsupportedMedia, "upload.type")
+	upload("zip as word", "a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "PK\x05\x06"+strings.Repeat("\x00", 18), 415, gate.UnsupportedMedia, "upload.type")
+	upload("svg", "a.svg", "image/svg+xml", `<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>`, 403, gate.Attack, "upload.active")
+	upload("server's own file", ".htaccess", "text/plain", "AddType application/x-httpd-php .gif", 400, gate.BadRequest, "upload.name")
 	json("G21", "plain", `{"name":"<script>alert(document.cookie)</script>"}`, refused("waf", 403, gate.Attack, "waf.rule"))
 	return rows
 }

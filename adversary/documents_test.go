@@ -190,6 +190,6 @@ paths:
       operationId: answerPost
       security: []
       parameters: [{name: name, in: path, required: true, schema: {type: string}}]
-      requestBody: {content: {application/octet-stream: {schema: {type: string, format: binary}}}}
+      requestBody: {content: {application/octet-stream: {x-gatehouse-opaque: {accept_risk: streamed as it comes}, schema: {type: string, format: binary}}}}
       responses: {"200": {description: ok}}
 `

@@ -48,7 +48,7 @@ info: {title: root, version: "1"}
 paths:
   /:
     get: {operationId: look, security: [], responses: {"200": {description: ok}}}
-    post: {operationId: send, security: [], requestBody: {content: {application/octet-stream: {schema: {type: string, format: binary}}}}, responses: {"200": {description: ok}}}
+    post: {operationId: send, security: [], requestBody: {content: {application/octet-stream: {x-gatehouse-opaque: {accept_risk: a test}, schema: {type: string, format: binary}}}}, responses: {"200": {description: ok}}}
 `, `
 listen:
   at: [ADDRESS]

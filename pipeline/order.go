@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/limits"
 	"github.com/gatehouse-sec/gatehouse/guard/patch"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
+	"github.com/gatehouse-sec/gatehouse/guard/upload"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
 
@@ -32,6 +33,7 @@ func order() []station {
 		}),
 		at(admit, "access", func(c access.Config, a *gate.API, _ Tools) (*access.Guard, error) { return access.New(c, a) }),
 		at(admit, "contract", func(c contract.Config, a *gate.API, _ Tools) (*contract.Guard, error) { return contract.New(c, a) }),
+		at(admit, "upload", func(c upload.Config, a *gate.API, t Tools) (*upload.Guard, error) { return upload.New(c, a, t.Now) }),
 		at(admit, "patch", func(c patch.Config, a *gate.API, t Tools) (*patch.Guard, error) {
 			return patch.New(c, a, t.Patches, t.Now)
 		}),

@@ -47,7 +47,7 @@ type Row struct {
 	Roles  []string `json:"roles,omitempty"`  // with these roles and scopes a caller is admitted: one way of several
 	Scopes []string `json:"scopes,omitempty"` //
 
-	Input string `json:"input"` // what the contract checks: "params", "params+body", "params+size", "none", "off"
+	Input string `json:"input"` // what the contract checks: "params", "params+body", "params+type", "params+size", "none", "off"
 	WAF   string `json:"waf"`   // "on", "head only" or "off"
 	Open  int    `json:"open"`  // how many findings are about it
 }

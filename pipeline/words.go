@@ -134,7 +134,8 @@ func (s *site) inspected(op *gate.Operation, now time.Time) string {
 	return "on" + dryRun(st, now)
 }
 
-// input says in words what the contract checks: parameters always, of bodies their schema, their syntax or their size.
+// input says in words what the contract checks: parameters always, of bodies their schema, their syntax, their size, or their
+// type by content, which is the guard's for uploads.
 func (s *site) input(op *gate.Operation, now time.Time) string {
 	st := s.stage("contract")
 	switch {
@@ -149,8 +150,10 @@ func (s *site) input(op *gate.Operation, now time.Time) string {
 		switch {
 		case op.Stream.Kind != "" && op.Stream.Kind != "sse":
 			word = "open"
-		case b.Kind == body.Opaque:
+		case b.Kind == body.Opaque && (b.Unseen || s.stage("upload").rests(now)):
 			word = "size"
+		case b.Kind == body.Opaque:
+			word = "type"
 		case b.Kind == body.XML:
 			word = "syntax"
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/limits"
 	"github.com/gatehouse-sec/gatehouse/guard/patch"
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
+	"github.com/gatehouse-sec/gatehouse/guard/upload"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
@@ -135,6 +136,7 @@ func reasons(t *testing.T) map[gate.Reason]string {
 	typed("guard/identity", identity.Reasons())
 	typed("guard/limits", limits.Reasons())
 	typed("guard/patch", patch.Reasons())
+	typed("guard/upload", upload.Reasons())
 	files, err := filepath.Glob("../../pipeline/*.go")
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ paths:
   /note:
     put:
       operationId: note
-      requestBody: {content: {application/octet-stream: {}}}
+      requestBody: {content: {application/octet-stream: {x-gatehouse-opaque: {accept_risk: a test}}}}
       responses: {"200": {description: ok}}
 `
 

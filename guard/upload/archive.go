@@ -1,0 +1,79 @@
+package upload
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/gabriel-vasile/mimetype"
+)
+
+// mostEntries bounds how much of an archive's list is read.
+const mostEntries = 10_000
+
+// unpack reads the list of an archive, which is what programs go by, and says what kind of archive it is: office files, Java and
+// Android packages are archives of certain entries. What the entries hold is not looked into.
+func (f *finding) unpack(data []byte) {
+	if bytes.Count(data, []byte("PK\x01\x02")) > mostEntries {
+		f.broken = "with more entries than are looked at"
+		return
+	}
+	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		f.broken = "but its list of entries can't be read"
+		return
+	}
+	var names []string
+	for _, e := range r.File {
+		name := strings.ReplaceAll(e.Name, `\`, "/")
+		f.escapes = f.escapes || leaves(name)
+		names = append(names, strings.ToLower(name))
+	}
+	has := func(name string) bool { return slices.Contains(names, name) }
+	below := func(folder string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, folder) })
+	}
+	if slices.ContainsFunc(names, func(n string) bool { return path.Base(n) == "vbaproject.bin" }) {
+		f.holds = append(f.holds, vba)
+	}
+	if below(".phar/") {
+		f.holds = append(f.holds, php)
+	}
+	var kind string
+	switch office := has("[content_types].xml"); {
+	case has("androidmanifest.xml") || has("classes.dex"):
+		kind = "application/vnd.android.package-archive"
+	case has("meta-inf/manifest.mf") || below("web-inf/"):
+		kind = "application/java-archive"
+	case office && below("word/"):
+		kind = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+	case office && below("xl/"):
+		kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+	case office && below("ppt/"):
+		kind = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+	case office && below("visio/"):
+		kind = "application/vnd.ms-visio.drawing.main+xml"
+	case len(names) > 0 && names[0] == "mimetype", has("doc.kml"):
+		return // open documents and books say it first of all
+	default:
+		kind = zipd
+	}
+	f.kind = mimetype.Lookup(kind)
+}
+
+// leaves tells that an entry would be written outside of the folder that the archive is unpacked in.
+func leaves(name string) bool {
+	return strings.HasPrefix(name, "/") || len(name) > 1 && name[1] == ':' || slices.Contains(strings.Split(name, "/"), "..")
+}
+
+// appended tells that the bytes end as an archive does: programs that read archives look for them from the end, whatever stands
+// before.
+func appended(data []byte) bool {
+	const size = 22
+	tail := data[max(0, len(data)-size-1<<16):]
+	at := bytes.LastIndex(tail, []byte("PK\x05\x06"))
+	return at >= 0 && len(tail)-at >= size && at+size+int(binary.LittleEndian.Uint16(tail[at+20:])) == len(tail)
+}

@@ -1,0 +1,170 @@
+package upload
+
+import (
+	"bytes"
+	"errors"
+	"image/jpeg"
+	"image/png"
+	"slices"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/gabriel-vasile/mimetype"
+)
+
+// finding is what the bytes of a file are.
+type finding struct {
+	kind    *mimetype.MIME // what they begin as; application/octet-stream when nobody knows
+	holds   []string       // what they are as well: active types by their marks, another file inside of this one
+	broken  string         // why they are no whole file of that kind, "" when they are
+	escapes bool           // an archive with entries that lead out of their folder
+}
+
+func (f finding) name() string { return essence(f.kind) }
+
+// essence is a media type without parameters.
+func essence(kind *mimetype.MIME) string {
+	name, _, _ := strings.Cut(kind.String(), ";")
+	return name
+}
+
+const (
+	svg  = "image/svg+xml"
+	pdf  = "application/pdf"
+	zipd = "application/zip"
+	text = "text/plain"
+
+	script = "text/javascript"
+	php    = "text/x-php"
+)
+
+// recognise says what a file is. The library knows some two hundred kinds by their first bytes; what a file holds beside that is
+// looked for here, in all of its bytes.
+func recognise(data []byte) finding {
+	f := finding{kind: mimetype.Detect(data)}
+	if shortMagic(f.kind) && isText(data) { // "BMW" and "MZ" begin lines of text, too
+		f.kind = mimetype.Lookup(text)
+	}
+	f.holds = marks(plain(data))
+	switch {
+	case f.kind.Is(pdf):
+		f.holds = append(f.holds, pdfScripts(data)...)
+	case f.kind.Is(svg):
+		if xmlRuns(plain(data), true) {
+			f.holds = append(f.holds, script)
+		}
+	case isA(f.kind, "text/xml"):
+		if xmlRuns(plain(data), false) {
+			f.holds = append(f.holds, script)
+		}
+	case isA(f.kind, zipd):
+		f.unpack(data)
+		return f
+	case f.kind.Is("image/png"), f.kind.Is("image/apng"), f.kind.Is("image/jpeg"), f.kind.Is("image/gif"):
+		f.broken = brokenPicture(f.kind, data)
+	}
+	if isA(f.kind, text) {
+		if interpreted(data) && activeKind(f.kind) == "" {
+			f.holds = append(f.holds, "text/x-shellscript")
+		}
+		return f
+	}
+	if !f.kind.Is(pdf) && bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) { // readers look that far
+		f.holds = append(f.holds, pdf)
+	}
+	if appended(data) {
+		f.holds = append(f.holds, zipd)
+	}
+	return f
+}
+
+// shortMagic are kinds that two or three letters stand for.
+func shortMagic(kind *mimetype.MIME) bool {
+	return slices.Contains([]string{
+		"application/vnd.microsoft.portable-executable", "application/x-shockwave-flash", "image/bmp", "application/x-bzip2", "audio/ape", "audio/musepack",
+	}, essence(kind))
+}
+
+// isText tells that bytes are what people can read.
+func isText(data []byte) bool {
+	return utf8.Valid(data) && bytes.IndexFunc(data, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != '\f' }) < 0
+}
+
+// plain is text in UTF-16 with its mark as UTF-8; other bytes are as they are.
+func plain(data []byte) []byte {
+	little := bytes.HasPrefix(data, []byte{0xff, 0xfe})
+	if !little && !bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+		return data
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for i := 2; i+1 < len(data); i += 2 {
+		if little {
+			units = append(units, uint16(data[i])|uint16(data[i+1])<<8)
+		} else {
+			units = append(units, uint16(data[i])<<8|uint16(data[i+1]))
+		}
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
+// interpreted tells a script by its first line, whoever reads it.
+func interpreted(data []byte) bool {
+	rest, ok := bytes.CutPrefix(data, []byte("#!"))
+	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte("/"))
+}
+
+// brokenPicture tells that a picture's own reader doesn't get to the picture: a signature with something else behind it. What
+// is merely unusual is let be.
+func brokenPicture(kind *mimetype.MIME, data []byte) string {
+	var whole bool
+	switch {
+	case kind.Is("image/gif"):
+		whole = wholeGIF(data)
+	case kind.Is("image/jpeg"):
+		_, err := jpeg.DecodeConfig(bytes.NewReader(data))
+		whole = err == nil || errors.As(err, new(jpeg.UnsupportedError))
+	default:
+		_, err := png.DecodeConfig(bytes.NewReader(data))
+		whole = err == nil || errors.As(err, new(png.UnsupportedError))
+	}
+	if whole {
+		return ""
+	}
+	return "but no picture behind it"
+}
+
+// wholeGIF walks over the blocks of a GIF: it has at least one picture, and nothing between the blocks.
+func wholeGIF(data []byte) bool {
+	table := func(flags byte) int { // of colours, in bytes
+		if flags&0x80 == 0 {
+			return 0
+		}
+		return 3 << (1 + flags&7)
+	}
+	if len(data) < 13 {
+		return false
+	}
+	at, pictures := 13+table(data[10]), 0
+	for at < len(data) {
+		switch data[at] {
+		case 0x3b: // the end
+			return pictures > 0
+		case 0x21: // an extension
+			at += 2
+		case 0x2c: // a picture
+			if at+9 >= len(data) {
+				return pictures > 0
+			}
+			at += 11 + table(data[at+9])
+			pictures++
+		default:
+			return false
+		}
+		for at < len(data) && data[at] != 0 {
+			at += 1 + int(data[at])
+		}
+		at++
+	}
+	return pictures > 0 // broken off, as files are
+}
