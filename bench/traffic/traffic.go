@@ -163,7 +163,8 @@ func picture(i int) firewall.Request {
 	const boundary = "----bench7MA4YWxkTrZu0gW"
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "--%s\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nThe harbour in the evening, no. %d\r\n", boundary, i)
-	fmt.Fprintf(&b, "--%s\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"harbour-%d.png\"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n", boundary, i)
+	fmt.Fprintf(&b, "--%s\r\nContent-Disposition: form-data; name=\"picture\"; filename=\"harbour-%d.png\"\r\nContent-Type: image/png\r\n\r\n", boundary, i)
+	b.WriteString("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89") // what a reader of pictures reads first
 	b.Write(noise(uint64(i), 100<<10))
 	fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary)
 	return firewall.Request{Method: "POST", Target: "/pictures", Fields: with("Content-Type", "multipart/form-data; boundary="+boundary), Body: b.Bytes()}

@@ -20,6 +20,9 @@ guards:
   waf:
     paranoia: 1
     #guards.waf
+  upload:
+    files: 20
+    #guards.upload
 apis:
   - name: shop
     contract: shop.yaml
@@ -45,6 +48,8 @@ paths:
       security: []
       parameters: [{name: q, in: query, schema: {type: string, maxLength: 80}}]
       responses: {"200": {description: ok}}
+  /blob:
+    put: {operationId: putBlob, security: [], requestBody: {content: {application/octet-stream: {}}}, responses: {"200": {description: ok}}}
 -- callers --
 ann role=staff scope=things:read,things:admin
 bob role=guest scope=things:read,things:admin
@@ -65,6 +70,7 @@ func TestThePrintedExceptionAdmits(t *testing.T) {
 		"undeclared parameter": {"contract", "127.0.0.1 ann GET /things?page=2", "127.0.0.1 ann GET /things?debug=2"},
 		"role":                 {"access", "127.0.0.1 bob GET /things", "127.0.0.1 - GET /things"},
 		"scope":                {"access", "127.0.0.1 cec GET /things", "127.0.0.1 - GET /things"},
+		"file that runs":       {"upload", "127.0.0.1 - PUT /blob | Content-Type: application/octet-stream <<< <?php echo 1;", "127.0.0.1 - PUT /blob | Content-Type: application/octet-stream <<< <script>x"},
 		"waf rule":             {"waf", "127.0.0.1 - GET /notes?q=1%27%20or%20%271%27%3D%271", "127.0.0.1 - GET /notes?q=%3Cscript%3Ealert(1)%3C/script%3E"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 func activeTypes() []string {
 	return []string{
 		"application/java-archive", "application/vnd.android.package-archive", "application/vnd.debian.binary-package",
-		"application/vnd.microsoft.portable-executable", "application/vnd.ms-htmlhelp", vba, "application/wasm",
+		exe, "application/vnd.ms-htmlhelp", vba, "application/wasm",
 		"application/x-bytecode.python", "application/x-chrome-extension", "application/x-elf", "application/x-java-applet",
 		"application/x-mach-binary", "application/x-ms-installer", "application/x-ms-shortcut", "application/x-rpm",
 		"application/x-shockwave-flash", "application/xhtml+xml", "text/html", script, asp, jsp, "text/x-lua",

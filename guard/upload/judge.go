@@ -3,7 +3,6 @@ package upload
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gabriel-vasile/mimetype"
@@ -24,7 +23,7 @@ type file struct {
 // judge asks the cheap things first. Events name types and places, never content.
 func (g *Guard) judge(f file) gate.Verdict {
 	if most, at, fix := g.largest(f); most > 0 && int64(len(f.data)) > most {
-		return gate.Deny(gate.TooLarge, Size, "%s has %d bytes, more than %d", f.place, len(f.data), most).At(at).Fixed(fix + strconv.Itoa(len(f.data)))
+		return gate.Deny(gate.TooLarge, Size, "%s has %d bytes, more than %d", f.place, len(f.data), most).At(at).Fixed(fix)
 	}
 	if wrong := wrongName(f.named); wrong != "" {
 		return gate.Deny(gate.BadRequest, Name, "the file name of %s %s", f.place, wrong).At("guards.upload").Showing(gate.Mask(f.named))
@@ -72,7 +71,7 @@ func (g *Guard) admitted(f file, found finding) gate.Verdict {
 		return gate.Allow()
 	}
 	return f.mismatch("found %s, which is not on the list", found.name()).At("guards.upload.types").
-		Fixed("types: [" + strings.Join(append(slices.Clone(g.cfg.Types), found.name()), ", ") + "]")
+		Fixed("types: [" + strings.Join(append(slices.Clone(g.cfg.Types), found.name()), ", ") + "]" + here)
 }
 
 // tolerates tells that the document admits an active type, today.
@@ -82,7 +81,7 @@ func (g *Guard) tolerates(t string) bool {
 
 func (g *Guard) runs(f file, t, what string) gate.Verdict {
 	return gate.Deny(gate.Attack, Runs, "%s: %s", f.place, what).At("guards.upload").
-		Fixed("active: {types: [" + strings.Join(append(slices.Clone(g.cfg.Active.Types), t), ", ") + `], accept_risk: "why"}`)
+		Fixed("active: {types: [" + strings.Join(append(slices.Clone(g.cfg.Active.Types), t), ", ") + `], accept_risk: "why"}` + here)
 }
 
 // mismatch denies a file that isn't what it should be.
@@ -94,13 +93,16 @@ func (f file) mismatch(format string, args ...any) gate.Verdict {
 	return gate.Deny(gate.UnsupportedMedia, Type, "%s: declared %s, %s", f.place, told(f.declared), fmt.Sprintf(format, args...)).At(at)
 }
 
-// largest is the bound of a file, where it is written, and how it would be written for a larger one.
+// largest is the bound of a file, where it is written, and how it would be written for this one.
 func (g *Guard) largest(f file) (most int64, at, fix string) {
 	if f.said != nil && f.said.Largest > 0 {
-		return f.said.Largest, f.said.Pointer, "maxLength: "
+		return f.said.Largest, f.said.Pointer, fmt.Sprintf("maxLength: %d at %s", len(f.data), f.said.Pointer)
 	}
-	return int64(g.cfg.Size), "guards.upload.size", "size: "
+	return int64(g.cfg.Size), "guards.upload.size", fmt.Sprintf("size: %d", len(f.data)) + here
 }
+
+// here is behind a line that belongs in this guard's section.
+const here = "  # guards.upload"
 
 // told repeats a client's word only when it is a word of the trade.
 func told(declared string) string {
@@ -114,5 +116,3 @@ func told(declared string) string {
 }
 
 func shown(name string) string { return fmt.Sprintf("%.60q", name) }
-
-func plus(n int) string { return strconv.Itoa(n + 1) }

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"image/jpeg"
 	"image/png"
@@ -35,6 +36,7 @@ const (
 	zipd = "application/zip"
 	text = "text/plain"
 
+	exe    = "application/vnd.microsoft.portable-executable"
 	script = "text/javascript"
 	php    = "text/x-php"
 )
@@ -43,8 +45,11 @@ const (
 // looked for here, in all of its bytes.
 func recognise(data []byte) finding {
 	f := finding{kind: mimetype.Detect(data)}
-	if shortMagic(f.kind) && isText(data) { // "BMW" and "MZ" begin lines of text, too
+	switch {
+	case shortMagic(f.kind) && isText(data): // "BMW" and "MZ" begin lines of text, too
 		f.kind = mimetype.Lookup(text)
+	case f.kind.Is(exe) && !isProgram(data): // and bytes that are encrypted begin with everything
+		f.kind = mimetype.Lookup("application/octet-stream")
 	}
 	f.holds = marks(plain(data))
 	switch {
@@ -82,8 +87,17 @@ func recognise(data []byte) finding {
 // shortMagic are kinds that two or three letters stand for.
 func shortMagic(kind *mimetype.MIME) bool {
 	return slices.Contains([]string{
-		"application/vnd.microsoft.portable-executable", "application/x-shockwave-flash", "image/bmp", "application/x-bzip2", "audio/ape", "audio/musepack",
+		exe, "application/x-shockwave-flash", "image/bmp", "application/x-bzip2", "audio/ape", "audio/musepack",
 	}, essence(kind))
+}
+
+// isProgram tells that "MZ" is followed by what Windows looks for: where the program's own head lies, and its two letters there.
+func isProgram(data []byte) bool {
+	if len(data) < 64 {
+		return false
+	}
+	at := int64(binary.LittleEndian.Uint32(data[60:]))
+	return at+2 <= int64(len(data)) && slices.Contains([]string{"PE", "NE", "LE", "LX"}, string(data[at:at+2]))
 }
 
 // isText tells that bytes are what people can read.

@@ -8,6 +8,7 @@ package upload
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -182,7 +183,7 @@ func (g *Guard) parts(parts []body.Part, declared *openapi.Body) gate.Verdict {
 			continue
 		}
 		if count++; count > g.cfg.Files {
-			return gate.Deny(gate.TooLarge, Count, "more than %d files in one form", g.cfg.Files).At("guards.upload.files").Fixed("files: " + plus(g.cfg.Files))
+			return gate.Deny(gate.TooLarge, Count, "more than %d files in one form", g.cfg.Files).At("guards.upload.files").Fixed(fmt.Sprintf("files: %d", count) + here)
 		}
 		f := file{place: "part " + shown(p.Name), named: p.FileName, declared: p.Type, data: p.Data, said: said}
 		if v := g.judge(f); !v.Allowed() {
