@@ -489,8 +489,8 @@ func TestWrongUses(t *testing.T) {
 
 // Every key of an owner, or from before a time, can be revoked at once.
 func TestRevokeAll(t *testing.T) {
-	c := newClock()
-	k := node(t, file(t, filepath.Join(t.TempDir(), "store.db"), c.now), new(atomic.Bool), c.now)
+	c, gone := newClock(), new(atomic.Bool)
+	k := node(t, file(t, filepath.Join(t.TempDir(), "store.db"), c.now), gone, c.now)
 	var keys []string
 	for i := range 4 {
 		c.set(time.Duration(i) * time.Minute)
@@ -502,6 +502,13 @@ func TestRevokeAll(t *testing.T) {
 	if err != nil || n != 2 || opens(k, c, keys[0]) || opens(k, c, keys[1]) || !opens(k, c, keys[2]) || !opens(k, c, keys[3]) {
 		t.Error(n, err)
 	}
+	gone.Store(true)
+	for all, want := range map[bool]error{true: store.ErrUnavailable, false: nil} {
+		if n, err := k.RevokeAll(t.Context(), func(apikey.Key) bool { return all }, "ann", ""); n != 0 || !errors.Is(err, want) {
+			t.Errorf("while the store is away, %v: %d, %v", all, n, err)
+		}
+	}
+	gone.Store(false)
 	list, err := k.List(t.Context())
 	if err != nil || slices.IndexFunc(list, func(l kept.Listed) bool { return l.Revoked != nil && l.Revoked.Why == "a restore" }) < 0 {
 		t.Error(list, err)
