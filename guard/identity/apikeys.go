@@ -79,5 +79,15 @@ func (g *Guard) Findings(time.Time) (open, risk []gate.Finding) {
 			})
 		}
 	}
+	if c := g.api.Contract; c != nil {
+		for _, s := range c.Schemes {
+			if s.Type == "apiKey" && s.In != "header" {
+				open = append(open, gate.Finding{
+					ID: "identity.key_elsewhere", Fix: "in: header, name: " + g.keyField + "  # components.securitySchemes." + s.Name,
+					What: "the contract says that API keys come in a " + s.In + " parameter, and they are taken in the header " + g.keyField + " only",
+				})
+			}
+		}
+	}
 	return open, nil
 }

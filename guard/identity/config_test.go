@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/kit/openapi"
 	"github.com/go-jose/go-jose/v4"
 )
 
@@ -241,5 +242,34 @@ func TestHeadersSayWhoIsCalling(t *testing.T) {
 	}
 	if g.PassCredential() {
 		t.Error("the credential is passed on by default")
+	}
+}
+
+// The protection table calls each operation that keys open stealable, and names a contract that has callers write keys into
+// addresses.
+func TestWhatKeysLeaveOpen(t *testing.T) {
+	api := shop()
+	api.Contract = &openapi.Contract{Schemes: []openapi.Scheme{{Name: "a", Type: "apiKey", In: "header", Key: "x-api-key"}, {Name: "b", Type: "apiKey", In: "query", Key: "key"}}}
+	for header, want := range map[string]string{"": "", "X-API-Key": "identity.stealable getOrder, identity.key_elsewhere "} {
+		c := identity.Config{Development: gate.Risk{AcceptRisk: "a test"}, APIKeys: identity.APIKeys{Header: header}}
+		issuer, err := dev.Open(t.TempDir(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := identity.New(c, api, identity.Tools{Now: noon, Dev: issuer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, _ := g.Findings(noon())
+		var got []string
+		for _, f := range open {
+			got = append(got, f.ID+" "+f.Operation)
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%q: %q, want %q", header, got, want)
+		}
+	}
+	if _, err := identity.New(identity.Config{APIKeys: identity.APIKeys{Header: "X-Other-Key"}}, api, identity.Tools{Now: noon}); err == nil || !strings.Contains(err.Error(), "X-Api-Key") {
+		t.Errorf("another header than the contract's: %v", err)
 	}
 }
