@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/gatehouse-sec/gatehouse/bench/firewall"
 	"github.com/gatehouse-sec/gatehouse/bench/traffic"
@@ -130,7 +129,11 @@ func report(w io.Writer, o options, list []group, rivals []firewall.Rival) error
 				if g.attack != attack {
 					continue
 				}
-				said, err := ask(servers, g.texts, place.make)
+				requests := make([]firewall.Request, len(g.texts))
+				for i, text := range g.texts {
+					requests[i] = place.make(text)
+				}
+				said, err := firewall.Ask(servers, requests)
 				if err != nil {
 					return fmt.Errorf("%s: %w", g.name, err)
 				}
@@ -165,32 +168,4 @@ func line(w io.Writer, name, place string, n int, denied []int) {
 		fmt.Fprintf(w, " %.1f |", 100*float64(d)/float64(n))
 	}
 	fmt.Fprintln(w)
-}
-
-// ask sends every text to every server, and gives the statuses by text and server.
-func ask(servers []*firewall.Server, texts []string, request func(string) firewall.Request) ([][]int, error) {
-	said := make([][]int, len(texts))
-	for i := range said {
-		said[i] = make([]int, len(servers))
-	}
-	errs := make([]error, len(servers))
-	var all sync.WaitGroup
-	for k, s := range servers {
-		all.Go(func() {
-			c := s.Conn()
-			defer c.Close()
-			for i, text := range texts {
-				if said[i][k], errs[k] = c.Send(request(text).Bytes()); errs[k] != nil {
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return said, nil
 }

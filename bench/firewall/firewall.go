@@ -78,9 +78,9 @@ func (f *Field) Close() {
 }
 
 // Rivals starts all that can be had, Gatehouse once for each mode, and says which can't and why. Gatehouse and the bare
-// proxy with Coraza must be there.
+// proxy with Coraza must be there. Without its rules, Gatehouse has the first mode's contract.
 func (f *Field) Rivals(modes []Mode) (list []Rival, missing []string, err error) {
-	apis, err := f.benchAPI()
+	apis, err := f.api(modes[0])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,6 +89,9 @@ func (f *Field) Rivals(modes []Mode) (list []Rival, missing []string, err error)
 		return nil, nil, err
 	}
 	for _, m := range modes {
+		if apis, err = f.api(m); err != nil {
+			return nil, nil, err
+		}
 		with, err := f.Gatehouse(apis, m)
 		if err != nil {
 			return nil, nil, err

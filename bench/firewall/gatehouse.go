@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -15,12 +16,13 @@ import (
 
 // Mode is a way in which Gatehouse's WAF is set up.
 type Mode struct {
-	Name string
-	WAF  string // the section guards.waf, as YAML in one line
+	Name     string
+	WAF      string // the section guards.waf, as YAML in one line
+	Contract string // of the API; "" is that of what the other benchmarks send
 }
 
 // Off is Gatehouse without a WAF and with everything else.
-var Off = Mode{"gatehouse", "{off: {accept_risk: a benchmark without the WAF}}"}
+var Off = Mode{Name: "gatehouse", WAF: "{off: {accept_risk: a benchmark without the WAF}}"}
 
 // API is one that Gatehouse serves.
 type API struct {
@@ -31,8 +33,10 @@ type API struct {
 //go:embed bench.yaml
 var contract string
 
-func (f *Field) benchAPI() ([]API, error) {
-	return []API{{"bench", f.path("bench.yaml")}}, f.write("bench.yaml", contract)
+// api is the one that a mode's requests are for.
+func (f *Field) api(m Mode) ([]API, error) {
+	file := f.fresh("contract.yaml")
+	return []API{{"bench", f.path(file)}}, f.write(file, cmp.Or(m.Contract, contract))
 }
 
 // Gatehouse starts it for APIs. Rates are no limit, bodies may have 2 MiB; every other guard is as it is by default.

@@ -14,15 +14,17 @@ import (
 // directives are Coraza's recommended ones with the Core Rule Set's default setup, which is paranoia 1 and a threshold of 5.
 const directives = `Include @coraza.conf-recommended
 Include @crs-setup.conf.example
-` + opaque + `Include @owasp_crs/*.conf
+` + expected + `Include @owasp_crs/*.conf
 SecRuleEngine On
 SecResponseBodyAccess Off
 SecAuditEngine Off
 `
 
-// opaque says of octet-streams what the contract says to Gatehouse, in the words of an operator: they are allowed and not
-// looked into.
-const opaque = `SecRule REQUEST_HEADERS:Content-Type "@streq application/octet-stream" "id:10001,phase:1,pass,nolog,t:none,ctl:requestBodyAccess=Off,setvar:'tx.allowed_request_content_type=|application/octet-stream|'"
+// expected says what the contract says to Gatehouse, in the words of an operator: the API has these methods, takes JSON patches,
+// and octet-streams are allowed and not looked into.
+const expected = `SecRule REQUEST_HEADERS:Content-Type "@streq application/octet-stream" "id:10001,phase:1,pass,nolog,t:none,ctl:requestBodyAccess=Off,setvar:'tx.allowed_request_content_type=|application/octet-stream|'"
+SecRule REQUEST_HEADERS:Content-Type "@streq application/json-patch+json" "id:10002,phase:1,pass,nolog,t:none,ctl:requestBodyProcessor=JSON,setvar:'tx.allowed_request_content_type=|application/json-patch+json|'"
+SecAction "id:10003,phase:1,pass,nolog,t:none,setvar:'tx.allowed_methods=GET HEAD POST OPTIONS PUT PATCH DELETE'"
 `
 
 // coraza is the bare proxy, with Coraza when there are directives.
@@ -112,6 +114,6 @@ SecStatusEngine Off
 SecResponseBodyAccess Off
 SecRequestBodyNoFilesLimit 2097152
 Include `+f.path("crs-setup.conf")+`
-`+opaque+`Include `+f.path("crs")+`/*.conf
+`+expected+`Include `+f.path("crs")+`/*.conf
 `)
 }

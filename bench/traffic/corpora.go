@@ -23,7 +23,7 @@ var classes = map[string]string{
 	"fuzzdb/attack/sql-injection": "sqli", "payloads-all-the-things/SQL Injection": "sqli",
 	"fuzzdb/attack/xss": "xss", "payloads-all-the-things/XSS Injection": "xss",
 	"fuzzdb/attack/os-cmd-execution": "shell", "payloads-all-the-things/Command Injection": "shell",
-	"fuzzdb/attack/lfi": "files", "fuzzdb/attack/path-traversal": "files", "fuzzdb/attack/rfi": "files",
+	"fuzzdb/attack/lfi": "files", "fuzzdb/attack/path-traversal": "files", "fuzzdb/attack/rfi": "rfi",
 	"payloads-all-the-things/File Inclusion": "files", "payloads-all-the-things/Directory Traversal": "files",
 	"fuzzdb/attack/no-sql-injection": "nosql", "payloads-all-the-things/NoSQL Injection": "nosql",
 	"fuzzdb/attack/ldap": "ldap", "payloads-all-the-things/LDAP Injection": "ldap",
