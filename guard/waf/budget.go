@@ -36,6 +36,13 @@ func (m *meter) start(most time.Duration) {
 
 func (m *meter) end() { runtime.UnlockOSThread() }
 
+// besides does something that is not on the request's account.
+func (m *meter) besides(do func()) {
+	before := threadTime()
+	do()
+	m.began += threadTime() - before
+}
+
 // of lets the operators know which time a transaction has, until the end is told.
 func (c *watch) of(tx transaction, m *meter) (end func()) {
 	c.running.Store(tx, m)

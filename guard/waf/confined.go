@@ -72,6 +72,22 @@ func (g *Guard) finder(x *gate.Exchange) prefilter.Find {
 	}
 }
 
+// sinks is what the contract says of where the values of a request go, if the document wants to know and the request was found to
+// be what its contract declares: of any other it says nothing.
+func (g *Guard) sinks(x *gate.Exchange) confined {
+	if g.cfg.Exact || !x.Conforms() {
+		return confined{}
+	}
+	return g.confined(x.Operation)
+}
+
+// inside is the part of a request that lies under codings of values of which the contract says the same: the rules that leave it
+// out, and their numbers. The zero inside is what is not said anything of.
+type inside struct {
+	mask  *confine.Mask
+	rules []int
+}
+
 // Field is one place of values in an operation, and how the rules look at it.
 type Field struct {
 	In         string `json:"in"`             // path, query, header, cookie, json, form, text or xml

@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,6 +35,8 @@ paths:
                 code: {type: string, pattern: "^[A-Z]{3}$"}
                 open: {type: string, maxLength: 200}
                 page: {type: string, x-gatehouse-sink: html}
+                kept: {type: string, x-gatehouse-sink: none}
+                subject: {type: string, x-gatehouse-sink: header}
 `
 
 // conforming gives a request that the contract has judged, if it is enforced.
@@ -176,6 +179,64 @@ func TestUndeclaredBodiesAreInspected(t *testing.T) {
 		x.Operation = &gate.Operation{API: "shop", Key: "dropOrders", Method: "DELETE", Template: "/orders", Contract: c.Operations[0]}
 		if v := g.Check(t.Context(), x); v.Code != gate.Attack {
 			t.Errorf("%s: %+v", media, v)
+		}
+	}
+}
+
+// What lies under codings of a value goes where the value goes: it is asked about what can hurt there, and about nothing else. The
+// same is said by a trial. Of a value beside it nothing is said, and codings there hide nothing.
+func TestSinksReachUnderCodings(t *testing.T) {
+	const sql, script, head = `x' UNION SELECT password FROM users--`, `<script>alert(1)</script>`, "a\r\nSet-Cookie: b=c"
+	g := guard(t, Config{})
+	exact := guard(t, Config{Exact: true})
+	for _, c := range []struct {
+		name, text string
+		allowed    bool
+	}{
+		{"page", sql, true}, {"page", script, false}, {"page", head, true}, {"page", `<meta http-equiv="refresh" content="0; url=//a.example">`, false},
+		{"kept", sql, true}, {"kept", script, true}, {"kept", head, true}, {"subject", head, false}, {"subject", sql, true},
+		{"open", sql, false}, {"open", script, false}, {"open", head, false},
+	} {
+		inJSON, err := json.Marshal(map[string]string{"a": c.text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for way, text := range map[string]string{"Base64": coded(c.text), "JSON in Base64": coded(string(inJSON)), "JSON": string(inJSON)} {
+			sent, err := json.Marshal(map[string]string{c.name: text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if v := g.Check(t.Context(), conforming(t, string(sent), true)); v.Allowed() != c.allowed {
+					t.Errorf("%s of %q in %s: %+v", way, c.text, c.name, v)
+				}
+			}
+			if o, err := g.Try(t.Context(), conforming(t, string(sent), true)); err != nil || o.Denied == c.allowed {
+				t.Errorf("%s of %q in %s, on trial: %+v %v", way, c.text, c.name, o, err)
+			}
+			if v := exact.Check(t.Context(), conforming(t, string(sent), true)); v.Allowed() {
+				t.Errorf("%s of %q in %s, exact: allowed", way, c.text, c.name)
+			}
+			beside, err := json.Marshal(map[string]string{c.name: text, "open": coded(sql)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := g.Check(t.Context(), conforming(t, string(beside), true)); v.Allowed() {
+				t.Errorf("%s of %q in %s: what stands beside it passes", way, c.text, c.name)
+			}
+		}
+	}
+}
+
+// A contract that does not judge the request says nothing of where its values go.
+func TestSinksNeedAContractThatJudges(t *testing.T) {
+	const sql = `x' UNION SELECT password FROM users--`
+	g := guard(t, Config{})
+	for _, text := range []string{`{"page":"` + sql + `"}`, `{"kept":"` + coded(sql) + `"}`} {
+		for _, enforced := range []bool{true, false, true} {
+			if v := g.Check(t.Context(), conforming(t, text, enforced)); v.Allowed() != enforced {
+				t.Errorf("%s, enforced %v: %+v", text, enforced, v)
+			}
 		}
 	}
 }

@@ -75,7 +75,7 @@ func TestHarmlessCodingsAreFast(t *testing.T) {
 	if v := g.nested(x, r, nil, gate.Allow()); !v.Allowed() || len(r.pairs) < 4 {
 		t.Fatal(v, r.pairs)
 	}
-	if v, shown := g.decide(&gate.Exchange{ID: "inner", Request: g.rules.carrier, Operation: x.Operation}, &r.nested, r, nil); !v.Allowed() || !shown {
+	if v, shown := g.decide(&gate.Exchange{ID: "inner", Request: g.rules.carrier, Operation: x.Operation}, &r.nested, r, nil, inside{}); !v.Allowed() || !shown {
 		t.Errorf("the engine is asked about %v: %+v", r.pairs, v)
 	}
 	g.rules.giveBack(r)

@@ -2,11 +2,11 @@ package waf
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/waf/confine"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/prefilter"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/seclang"
 	"github.com/gatehouse-sec/gatehouse/guard/waf/view"
@@ -21,8 +21,8 @@ type scope struct {
 	sinks   confined // what the contract says of where values go; nothing when it doesn't
 }
 
-func scopeOf(a seclang.Applied, c confined) prefilter.Scope {
-	s := scope{applied: a.Off()}
+func scopeOf(a seclang.Applied, c confined, in inside) prefilter.Scope {
+	s := scope{off: slices.Clone(in.rules), applied: a.Off()}
 	if c.sinks {
 		s.sinks = c
 	}
@@ -31,7 +31,7 @@ func scopeOf(a seclang.Applied, c confined) prefilter.Scope {
 			s.off = append(s.off, e.Rule)
 		}
 	}
-	if len(s.applied) == 0 && !c.sinks {
+	if len(s.applied) == 0 && !c.sinks && in.mask == nil {
 		return nil
 	}
 	return s
@@ -51,36 +51,38 @@ type settings struct {
 	learn               bool
 }
 
-// level gives the prefilter for an operation under exceptions and sinks, made when it is first asked for: it waits until the
-// rules are derived. It is nil when nothing can be derived from them: then the engine judges all. Guards of the same rules
-// and settings share one.
-func (g *Guard) level(op *gate.Operation, a seclang.Applied, c confined) *prefilter.Level {
+// scoped is what levels of one guard differ in.
+type scoped struct {
+	operation  string // "" where it is no matter
+	exceptions int
+	sinks      bool
+	inside     *confine.Mask
+}
+
+// level gives the prefilter for a request, made when it is first asked for: it waits until the rules are derived. It is nil when
+// nothing can be derived from them: then the engine judges all. Guards of the same rules and settings share one.
+func (g *Guard) level(x *gate.Exchange, a seclang.Applied, in inside) *prefilter.Level {
 	d := g.derived()
 	if <-d.done; d.filter == nil {
 		return nil
 	}
 	levels, key := &g.set.levels, any(settings{g.cfg.Paranoia, g.cfg.Threshold, g.learning != nil})
-	if len(a) > 0 || c.sinks { // those of an operation only ever become fewer, as they end
-		levels, key = &g.levels, op.Key+" "+strconv.Itoa(len(a))+" "+strconv.FormatBool(c.sinks)
+	c := g.sinks(x)
+	switch {
+	case len(a) > 0 || c.sinks: // those of an operation only ever become fewer, as they end
+		levels, key = &g.levels, scoped{x.Operation.Key, len(a), c.sinks, in.mask}
+	case in.mask != nil:
+		levels, key = &g.levels, scoped{inside: in.mask}
 	}
 	if found, ok := levels.Load(key); ok {
 		return found.(*prefilter.Level)
 	}
-	level, err := d.filter.NewLevel(scopeOf(a, c), g.neutral(op, a))
+	level, err := d.filter.NewLevel(scopeOf(a, c, in), g.neutral(x.Operation, a, in.rules))
 	if err != nil {
 		level = nil
 	}
 	found, _ := levels.LoadOrStore(key, level)
 	return found.(*prefilter.Level)
-}
-
-// sinks is what the contract says of where the values of a request go, if the request was found to be what it declares and
-// the document wants to know. It says nothing of what was decoded out of a value, whose name may look like that of another.
-func (g *Guard) sinks(x *gate.Exchange) confined {
-	if g.cfg.Exact || !x.Conforms() {
-		return confined{}
-	}
-	return g.confined(x.Operation)
 }
 
 // Warm begins to derive what the first request would wait for.
@@ -95,7 +97,7 @@ func (g *Guard) derived() *derived {
 }
 
 // neutral is what the rules say of a request that nobody could mind.
-func (g *Guard) neutral(op *gate.Operation, a seclang.Applied) prefilter.Outcome {
+func (g *Guard) neutral(op *gate.Operation, a seclang.Applied, off []int) prefilter.Outcome {
 	x := &gate.Exchange{
 		ID: "neutral",
 		Request: &canon.Request{
@@ -106,7 +108,7 @@ func (g *Guard) neutral(op *gate.Operation, a seclang.Applied) prefilter.Outcome
 	}
 	var v view.View
 	v.Fill(x, nil)
-	tx := g.open(x, nil)
+	tx := g.open(x, off)
 	if tx == nil {
 		return prefilter.Outcome{Denied: true}
 	}

@@ -45,7 +45,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	if <-d.done; d.why != nil {
 		t.Fatal(d.why)
 	}
-	if _, err := d.filter.NewLevel(nil, g.neutral(x().Operation, nil)); err != nil {
+	if _, err := d.filter.NewLevel(nil, g.neutral(x().Operation, nil, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {
@@ -55,7 +55,7 @@ func fast(t testing.TB, g *Guard, x func() *gate.Exchange) (shown bool, why stri
 	}
 	e := x()
 	tree, _ := e.Body(t.Context())
-	r, level := g.rules.room(), g.level(e.Operation, nil, g.sinks(e))
+	r, level := g.rules.room(), g.level(e, nil, inside{})
 	r.meter.start(time.Hour)
 	defer r.meter.end()
 	r.ready(level)

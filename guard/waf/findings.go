@@ -48,7 +48,7 @@ func (g *Guard) slow() error {
 	if <-d.done; d.why != nil {
 		return d.why
 	}
-	_, err := d.filter.NewLevel(nil, g.neutral(&gate.Operation{}, nil))
+	_, err := d.filter.NewLevel(nil, g.neutral(&gate.Operation{}, nil, nil))
 	return err
 }
 

@@ -32,27 +32,27 @@ func (g *Guard) Try(ctx context.Context, x *gate.Exchange) (seclang.Outcome, err
 	if r.view.TooMany() {
 		return tooLarge, nil
 	}
-	o, err := g.try(x, &r.view)
-	if err != nil || o.Denied {
-		return o, err
+	o, err := g.try(x, &r.view, inside{})
+	for l, more := (&layers{sinks: g.sinks(x)}), true; more && err == nil && !o.Denied; more = l.next() {
+		inner, whole := g.deeper(x, r, l)
+		switch {
+		case !whole:
+			return tooLarge, nil
+		case inner == nil:
+			continue
+		}
+		before := o.Rules
+		o, err = g.try(inner, &r.nested, l.inside())
+		o.Rules = append(before, o.Rules...)
+		slices.Sort(o.Rules)
+		o.Rules = slices.Compact(o.Rules)
 	}
-	inner, whole := g.deeper(x, r)
-	switch {
-	case !whole:
-		return tooLarge, nil
-	case inner == nil:
-		return o, nil
-	}
-	deeper, err := g.try(inner, &r.nested)
-	deeper.Rules = append(o.Rules, deeper.Rules...)
-	slices.Sort(deeper.Rules)
-	deeper.Rules = slices.Compact(deeper.Rules)
-	return deeper, err
+	return o, err
 }
 
 // try asks the engine about one view.
-func (g *Guard) try(x *gate.Exchange, v *view.View) (o seclang.Outcome, err error) {
-	tx := g.open(x, nil)
+func (g *Guard) try(x *gate.Exchange, v *view.View, in inside) (o seclang.Outcome, err error) {
+	tx := g.open(x, in.rules)
 	if tx == nil {
 		return o, errors.New("this version of the engine is not the one that is known")
 	}

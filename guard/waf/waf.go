@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -177,13 +178,11 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 		return gate.Deny(gate.TooLarge, ReasonEngine, "the request holds more values, or longer names, than the rules can be asked about")
 	}
 	applied := g.except.For(x.Operation.Key, g.now())
-	for _, c := range []confined{g.sinks(x), {}} { // what is made, or waited for, by the first requests is not on their account
-		g.level(x.Operation, applied, c)
-	}
+	g.level(x, applied, inside{}) // what is made, or waited for, by the first requests is not on their account
 	r.find = g.finder(x)
 	r.meter.start(g.cfg.Budget)
 	defer r.meter.end()
-	verdict, fast := g.decide(x, &r.view, r, applied)
+	verdict, fast := g.decide(x, &r.view, r, applied, inside{})
 	if fast {
 		g.rules.fast.Add(1)
 		if g.learning != nil { // what is found is never learned as an outcome, so here is nothing
@@ -199,10 +198,10 @@ func (g *Guard) Check(ctx context.Context, x *gate.Exchange) gate.Verdict {
 }
 
 // decide judges what the rules can read, and tells whether that was possible without the engine.
-func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.Applied) (verdict gate.Verdict, fast bool) {
-	level := g.level(x.Operation, applied, g.sinks(x))
+func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.Applied, in inside) (verdict gate.Verdict, fast bool) {
+	level := g.level(x, applied, in)
 	if level == nil {
-		verdict, _ := g.ask(x, v, &r.meter, applied, nil)
+		verdict, _ := g.ask(x, v, &r.meter, applied, in.rules)
 		return verdict, false
 	}
 	r.ready(level)
@@ -215,7 +214,7 @@ func (g *Guard) decide(x *gate.Exchange, v *view.View, r *room, applied seclang.
 	if r.meter.over {
 		return g.overBudget(), false
 	}
-	verdict, outcome := g.ask(x, v, &r.meter, applied, remove)
+	verdict, outcome := g.ask(x, v, &r.meter, applied, slices.Concat(remove, in.rules))
 	if verdict.Allowed() && outcome.Matched != nil {
 		_ = level.Learn(v, r.work, outcome) // what can't be learned is asked each time
 	}

@@ -71,7 +71,7 @@ func (o *Outline) hasSink(seen map[*Outline]bool) bool {
 }
 
 // Sinks are the words of x-gatehouse-sink.
-func Sinks() []string { return []string{"html", "none", "path", "shell", "sql", "url"} }
+func Sinks() []string { return []string{"header", "html", "none", "path", "shell", "sql", "url"} }
 
 const sinkKeyword = "x-gatehouse-sink"
 

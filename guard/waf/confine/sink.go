@@ -103,14 +103,26 @@ func (b *builder) sinkAt(p openapi.Place, d demand) sink {
 	return sinkOf(p.Sink).also(alternatives(list))
 }
 
-// tags are the tags of rules that look at a text of each sink.
+// tags are the tags of rules that look at a text of each sink. At what a shell or a template engine runs all of them look, since it
+// may be anything; a URL may name a file, and a path may be included and then is code. Request smuggling and response splitting have the tags of CAPEC 33 and 34: they need a text that is
+// written into the head of a message, as that of a URL is.
 var tags = map[string][]string{
-	"html":  {"attack-xss"},
-	"sql":   {"attack-sqli"},
-	"shell": {"attack-rce", "attack-injection-php", "attack-injection-java", "attack-injection-generic", "attack-ssti"},
-	"path":  {"attack-lfi"},
-	"url":   {"attack-rfi", "attack-ssrf"},
+	"header": {smuggling, splitting},
+	"html":   {"attack-xss"},
+	"sql":    {"attack-sqli"},
+	"shell":  {"attack-rce", "attack-injection-php", "attack-injection-java", "attack-injection-generic", "attack-ssti"},
+	"path":   {"attack-lfi", "attack-rfi", "attack-injection-php"},
+	"url":    {"attack-rfi", "attack-ssrf", "attack-lfi", smuggling, splitting},
 }
+
+const (
+	smuggling = "capec/1000/210/272/220/33"
+	splitting = "capec/1000/210/272/220/34"
+
+	// markup is the core rule about <html and <meta. It is meant for what follows a head that was split, but a page is hurt by
+	// them wherever they stand.
+	markup = 921130
+)
 
 // readSinks sorts the rules by what they look for. A rule that looks for none of these kinds, such as those on the protocol,
 // is never left out.
@@ -119,7 +131,7 @@ func (r *Rules) readSinks() {
 	for sum := range kinds(1 << len(words)) {
 		m := r.newMask()
 		for i, rule := range r.list {
-			if k := kindsOf(rule.Tags); k != 0 && k&sum == 0 && r.tests[i].chain >= 0 {
+			if k := kindsOf(rule); k != 0 && k&sum == 0 && r.tests[i].chain >= 0 {
 				m.add(i)
 			}
 		}
@@ -127,13 +139,16 @@ func (r *Rules) readSinks() {
 	}
 }
 
-func kindsOf(list []string) (k kinds) {
+func kindsOf(rule *secrule.Rule) (k kinds) {
 	for i, word := range openapi.Sinks() {
 		for _, tag := range tags[word] {
-			if slices.ContainsFunc(list, func(t string) bool { return strings.EqualFold(t, tag) }) {
+			if slices.ContainsFunc(rule.Tags, func(t string) bool { return strings.EqualFold(t, tag) }) || word == "html" && rule.ID == markup {
 				k |= 1 << i
 			}
 		}
+	}
+	if k != 0 {
+		k |= sinkOf("shell").kinds
 	}
 	return k
 }
@@ -163,6 +178,37 @@ func (s *Scope) sinkMask(variable variables.RuleVariable, key string) *Mask {
 		}
 	}
 	return m
+}
+
+// Inside gives the rules that leave out what lies under codings of a value, because the value goes where they have no business, and
+// what is in it goes there too. Values of which the contract says the same have the same mask; it is nil where nothing is said, or
+// where values of several variables may have the key and not the same is said of them. It holds for a request that is what its
+// contract declares.
+func (s *Scope) Inside(variable variables.RuleVariable, key string) *Mask {
+	var m *Mask
+	found := false
+	for _, base := range basesOf(variable) {
+		at := s.at(base, key)
+		if at == nil {
+			continue
+		}
+		if found && at.sinks != m {
+			return nil
+		}
+		m, found = at.sinks, true
+	}
+	return m
+}
+
+// Numbers are those of the rules in a mask.
+func (s *Scope) Numbers(m *Mask) []int {
+	var list []int
+	for i, rule := range s.rules.list {
+		if m.Has(i) && rule.ID != 0 {
+			list = append(list, rule.ID)
+		}
+	}
+	return list
 }
 
 // Remover is a transaction of the engine.

@@ -30,6 +30,8 @@ paths:
                 either: {oneOf: [{type: string, x-gatehouse-sink: sql, maxLength: 5}, {type: string, minLength: 6}]}
                 both: {allOf: [{type: string, x-gatehouse-sink: sql}, {type: string, x-gatehouse-sink: shell}]}
                 number: {type: [integer, string], x-gatehouse-sink: none}
+                subject: {allOf: [{type: string, x-gatehouse-sink: html}, {type: string, x-gatehouse-sink: header}]}
+                link: {type: string, x-gatehouse-sink: url}
                 ref: {$ref: '#/components/schemas/Text', x-gatehouse-sink: path}
               patternProperties: {"^(?i:query)$": {type: string}}
       responses: {"200": {description: x}}
@@ -42,25 +44,27 @@ components:
 func TestSinks(t *testing.T) {
 	w := the(t)
 	s := w.scope(t, load(t, strings.Replace(sinks, `              patternProperties: {"^(?i:query)$": {type: string}}`+"\n", "", 1)).Operations[0])
-	const sqli, xss, rce, lfi, crlf, nul = 942100, 941100, 932230, 930120, 921150, 920270
+	const sqli, xss, rce, lfi, smuggled, split, meta, nul = 942100, 941100, 932230, 930120, 921110, 921120, 921130, 920270
 	for _, x := range []struct {
 		variable variables.RuleVariable
 		key      string
 		out      []int
 	}{
-		{variables.ArgsGet, "page", []int{sqli, rce, lfi}},
-		{variables.Args, "page", []int{sqli, rce, lfi}},
-		{variables.ArgsGet, "tag", []int{sqli, xss, rce, lfi}},
-		{variables.Args, "json.query", []int{xss, rce, lfi}},
+		{variables.ArgsGet, "page", []int{sqli, rce, lfi, smuggled, split}},
+		{variables.Args, "page", []int{sqli, rce, lfi, smuggled, split}},
+		{variables.ArgsGet, "tag", []int{sqli, xss, rce, lfi, smuggled, split, meta}},
+		{variables.Args, "json.query", []int{xss, rce, lfi, smuggled, split, meta}},
 		{variables.Args, "json.either", nil},
-		{variables.Args, "json.both", []int{xss, lfi}},
-		{variables.Args, "json.number", []int{sqli, xss, rce, lfi}},
-		{variables.Args, "json.ref", []int{sqli, xss, rce}},
+		{variables.Args, "json.both", nil},
+		{variables.Args, "json.number", []int{sqli, xss, rce, lfi, smuggled, split, meta}},
+		{variables.Args, "json.ref", []int{sqli, xss, rce, smuggled, split, meta}},
+		{variables.Args, "json.subject", []int{sqli, rce, lfi}},
+		{variables.Args, "json.link", []int{sqli, xss, rce}},
 		{variables.Args, "json.other", nil},
 		{variables.ArgsNames, "json.query", nil},
 		{variables.RequestBody, "", nil},
 	} {
-		for _, rule := range []int{sqli, xss, rce, lfi, crlf, nul} {
+		for _, rule := range []int{sqli, xss, rce, lfi, smuggled, split, meta, nul} {
 			if got := s.Except(rule, x.variable, x.key); got != slices.Contains(x.out, rule) {
 				t.Errorf("%s %s: rule %d left out: %v", x.variable.Name(), x.key, rule, got)
 			}

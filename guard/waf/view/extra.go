@@ -37,19 +37,22 @@ const levels = 2
 // a text, text in Base64, text as Unicode's compatibility form has it (row G16: full-width signs, long s, signs without
 // width inside a word), and names that the engine does not show since they lead to empty arrays and objects only. No rule
 // of the engine reads these by itself, so they are no part of Of: a guard may inspect them as further arguments, and must
-// tell what is found there apart.
+// tell what is found there apart. Only, unless it is nil, chooses the values whose codings are taken off, by their variable and
+// key; it is asked about those that have any. What was found in no value has the variable Unknown.
 //
 // The key says where a text was found: that of the value, and behind it what was taken off: json.a.base64,
 // q.json.b.0.nfkc, json.c.empty. No sign stands between them that a rule would mind in a name, as it would a bar. Extra
 // appends to dst and is false when there was more than the bound admits; what is there then is not all.
-func (v *View) Extra(dst []Pair, bound Bound) ([]Pair, bool) {
-	p := peeler{found: dst, left: bound.withDefaults(), whole: true}
+func (v *View) Extra(dst []Pair, bound Bound, only func(variables.RuleVariable, string) bool) ([]Pair, bool) {
+	p := peeler{found: dst, left: bound.withDefaults(), whole: true, only: only}
 	for _, variable := range [...]variables.RuleVariable{variables.Args, variables.RequestCookies} {
 		for _, pair := range v.Of(variable) {
+			p.begin(variable, pair.Key)
 			p.peel(pair.Key, pair.Text, levels)
 		}
 	}
 	if v.tree != nil && v.tree.Kind == body.JSON && len(v.tree.Nodes) > 0 {
+		p.begin(variables.Unknown, "")
 		p.empty(v.tree.Nodes, 0, []byte("json"))
 	}
 	return p.found, p.whole
@@ -59,10 +62,31 @@ type peeler struct {
 	found []Pair
 	left  Bound
 	whole bool
+
+	only          func(variables.RuleVariable, string) bool
+	variable      variables.RuleVariable // of the value that is peeled
+	key           string
+	asked, wanted bool
 }
 
-// put keeps a text that was found, and is false when there is no room.
+// begin goes on to another value.
+func (p *peeler) begin(variable variables.RuleVariable, key string) {
+	p.variable, p.key, p.asked, p.wanted = variable, key, p.only == nil, true
+}
+
+// isWanted tells whether what lies in this value is asked for.
+func (p *peeler) isWanted() bool {
+	if !p.asked {
+		p.asked, p.wanted = true, p.only(p.variable, p.key)
+	}
+	return p.wanted
+}
+
+// put keeps a text that was found, and is false when there is no room, or when it is not wanted.
 func (p *peeler) put(key, text string) bool {
+	if !p.isWanted() {
+		return false
+	}
 	if p.left.Values--; p.left.Values < 0 {
 		p.whole = false
 		return false
@@ -196,9 +220,10 @@ func (p *peeler) strings(path, text string, room int) {
 				p.whole = false
 			}
 		case string:
-			if p.put(at, t) {
-				p.peel(at, t, room)
+			if !p.put(at, t) {
+				return
 			}
+			p.peel(at, t, room)
 		}
 	}
 }

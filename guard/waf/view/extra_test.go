@@ -14,7 +14,7 @@ import (
 
 func extra(t testing.TB, s sample) []Pair {
 	t.Helper()
-	found, whole := filled(t, s).Extra(nil, Bound{})
+	found, whole := filled(t, s).Extra(nil, Bound{}, nil)
 	if !whole {
 		t.Errorf("%q: more than the bound", s.body)
 	}
@@ -62,16 +62,16 @@ func TestExtra(t *testing.T) {
 
 func TestExtraBound(t *testing.T) {
 	many := jsonOf("[" + strings.Repeat(`"x",`, 2000) + `"x"]`)
-	found, whole := filled(t, many).Extra(nil, Bound{})
+	found, whole := filled(t, many).Extra(nil, Bound{}, nil)
 	if whole || len(found) != 1000 {
 		t.Errorf("%d values, whole %t", len(found), whole)
 	}
 	deep := jsonOf(strings.Repeat(`{"aaaaaaaa":`, 5000))
-	if _, whole = filled(t, deep).Extra(nil, Bound{}); whole {
+	if _, whole = filled(t, deep).Extra(nil, Bound{}, nil); whole {
 		t.Error("paths grow without bound")
 	}
 	dst := []Pair{{"kept", "1"}}
-	if found, whole = filled(t, jsonOf("＜")).Extra(dst, Bound{Values: 1, Bytes: 100}); !whole || len(found) != 2 || found[0] != dst[0] {
+	if found, whole = filled(t, jsonOf("＜")).Extra(dst, Bound{Values: 1, Bytes: 100}, nil); !whole || len(found) != 2 || found[0] != dst[0] {
 		t.Errorf("whole %t:%s", whole, show(found))
 	}
 }
@@ -90,7 +90,7 @@ func FuzzExtra(f *testing.F) {
 		v.Fill(x, tree)
 		before := slices.Clone(v.Of(variables.Args))
 		bound := Bound{Values: 50, Bytes: 2000}
-		found, whole := v.Extra(nil, bound)
+		found, whole := v.Extra(nil, bound, nil)
 		size := 0
 		for _, p := range found {
 			if size += len(p.Key) + len(p.Text); !regexp.MustCompile(`\.(nfkc|json|base64|empty)`).MatchString(p.Key) {
@@ -111,6 +111,6 @@ func BenchmarkExtra(b *testing.B) {
 	var dst []Pair
 	b.ReportAllocs()
 	for b.Loop() {
-		dst, _ = v.Extra(dst[:0], Bound{})
+		dst, _ = v.Extra(dst[:0], Bound{}, nil)
 	}
 }
