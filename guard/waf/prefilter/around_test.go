@@ -50,8 +50,8 @@ func TestAroundTheFilter(t *testing.T) {
 			continue
 		}
 		list := append(referee.Mutations(random, probes, 30, nil), referee.Mutations(random, h.learn, 3, nil)...)
-		for _, p := range some(random, probes, 4) {
-			list = append(list, p, oddly(p))
+		for i, p := range some(random, probes, 4) {
+			list = append(list, p, oddly(p, i))
 		}
 		for _, r := range h.at(max(rule.Level, 1)+random.IntN(5-max(rule.Level, 1)), list) {
 			asked++

@@ -151,6 +151,24 @@ func (c *candidate) Judge(r referee.Request) (referee.Outcome, bool, error) {
 	return o, false, nil
 }
 
+// claims tells that the filter by itself says of a request that a rule does not match it: the outcome is shown, or the rule
+// is taken from the engine. Where no rule is named, any will do.
+func (c *candidate) claims(r referee.Request, rule *secrule.Rule) (bool, error) {
+	if r.Answered || r.Logging {
+		return false, nil
+	}
+	l, err := c.level(r.Settings)
+	if err != nil {
+		return false, err
+	}
+	v, w := c.values(r), l.NewWork()
+	if _, shown := l.Judge(v, w); shown {
+		return true, nil
+	}
+	remove := l.Narrow(v, w)
+	return rule == nil && len(remove) > 0 || rule != nil && slices.Contains(remove, rule.ID), nil
+}
+
 // Quick is the fast path alone.
 func (c *candidate) Quick(r referee.Request) (referee.Outcome, bool, error) {
 	if r.Answered || r.Logging {

@@ -16,15 +16,15 @@ type encoding struct {
 	write func(r *rand.Rand, text string) string
 }
 
-// encodings are ways to write a text, by the transformation that undoes them.
+// encodings are ways to write a text, by the transformation that undoes them: one for everything that it reacts to.
 func encodings() []encoding {
 	return []encoding{
-		{"urlDecodeUni", each(func(r *rand.Rand, c byte) string {
-			if r.IntN(3) == 0 {
-				return fmt.Sprintf("%%u%04x", c)
-			}
-			return fmt.Sprintf("%%%02X", c)
-		})},
+		{"urlDecodeUni", anyOf(
+			each(func(_ *rand.Rand, c byte) string { return fmt.Sprintf("%%%02X", c) }),
+			each(func(_ *rand.Rand, c byte) string { return fmt.Sprintf("%%%02x", c) }),
+			each(func(_ *rand.Rand, c byte) string { return fmt.Sprintf("%%u%04x", c) }), // and nothing that is written otherwise
+			instead(" ", "+"),
+		)},
 		{"urlDecode", func(_ *rand.Rand, s string) string { return url.QueryEscape(s) }},
 		{"htmlEntityDecode", each(func(r *rand.Rand, c byte) string {
 			named := map[byte]string{'<': "&lt;", '>': "&gt", '"': "&quot;", '&': "&amp;", ' ': "&nbsp;"}
@@ -43,16 +43,34 @@ func encodings() []encoding {
 		}},
 		{"hexDecode", func(_ *rand.Rand, s string) string { return hex.EncodeToString([]byte(s)) }},
 		{"utf8toUnicode", each(wide)},
-		{"lowercase", func(_ *rand.Rand, s string) string { return strings.ToUpper(s) }},
+		{"lowercase", anyOf(func(_ *rand.Rand, s string) string { return strings.ToUpper(s) }, instead("i", "İ"), instead("k", "\u212a"))},
 		{"removeNulls", inside("\x00")},
-		{"removeWhitespace", inside(" ")},
-		{"compressWhitespace", func(_ *rand.Rand, s string) string { return strings.ReplaceAll(s, " ", "\t \u00a0") }},
-		{"replaceComments", func(_ *rand.Rand, s string) string { return strings.ReplaceAll(s, " ", "/*x*/") }},
-		{"removeCommentsChar", inside("/*")},
-		{"cmdLine", inside("^")},
-		{"normalizePath", func(_ *rand.Rand, s string) string { return strings.ReplaceAll(s, "/", "/./x/..//") }},
-		{"normalizePathWin", func(_ *rand.Rand, s string) string { return strings.ReplaceAll(s, "/", `\`) }},
+		{"removeWhitespace", inside(" ", "\t", "\n", "\v", "\u00a0", "\u0085", "\u2003", "\u3000")},
+		{"compressWhitespace", instead(" ", "\t \u00a0", "  ", "\t", "\n", "\v", "\f", "\u00a0", "\u0085")},
+		{"replaceComments", instead(" ", "/*x*/", "/**/", "/*")},
+		{"removeComments", inside("/*x*/", "<!--x-->", "/**/")},
+		{"removeCommentsChar", inside("/*", "*/", "--", "#", "<!--", "-->")},
+		{"cmdLine", anyOf(
+			inside("^", `"`, "'", `\`),
+			instead(" ", ",", ";", "\t", "\n", "\r", "  "), instead("/", " /"), instead("(", " ("),
+			func(_ *rand.Rand, s string) string { return strings.ToUpper(s) },
+		)},
+		{"normalizePath", instead("/", "/./x/..//", "//", "/./", "/x/../")},
+		{"normalizePathWin", instead("/", `\`, "//", "/./", `\x\..\`, " /", "./")},
+		{"trim", func(r *rand.Rand, s string) string {
+			return []string{" ", "", "\t"}[r.IntN(3)] + s + []string{" ", "", "\n"}[r.IntN(3)]
+		}},
 	}
+}
+
+// anyOf takes one of several ways.
+func anyOf(ways ...func(*rand.Rand, string) string) func(*rand.Rand, string) string {
+	return func(r *rand.Rand, s string) string { return ways[r.IntN(len(ways))](r, s) }
+}
+
+// instead puts one of several texts in the place of another.
+func instead(what string, by ...string) func(*rand.Rand, string) string {
+	return func(r *rand.Rand, s string) string { return strings.ReplaceAll(s, what, by[r.IntN(len(by))]) }
 }
 
 // each writes one byte of a text, or all of them.
@@ -73,14 +91,14 @@ func each(write func(*rand.Rand, byte) string) func(*rand.Rand, string) string {
 	}
 }
 
-// inside puts something between two bytes.
-func inside(what string) func(*rand.Rand, string) string {
+// inside puts one of several texts between two bytes.
+func inside(whats ...string) func(*rand.Rand, string) string {
 	return func(r *rand.Rand, s string) string {
 		if len(s) < 2 {
 			return s
 		}
 		i := 1 + r.IntN(len(s)-1)
-		return s[:i] + what + s[i:]
+		return s[:i] + whats[r.IntN(len(whats))] + s[i:]
 	}
 }
 
@@ -92,11 +110,16 @@ func wide(_ *rand.Rand, c byte) string {
 	return string(rune(c))
 }
 
-// undone writes a text so that a rule's chain of transformations turns it back, where it can.
+// undone writes a text so that a rule's chain of transformations turns it back, where it can: one of them or most.
 func undone(r *rand.Rand, text string, chain []string) string {
+	only := r.IntN(2 * len(chain))
 	for i := len(chain) - 1; i >= 0; i-- {
+		if only < len(chain) && i != only {
+			continue
+		}
+		name := strings.Replace(chain[i], "normalise", "normalize", 1) // two names for one
 		for _, e := range encodings() {
-			if e.name == chain[i] && (e.name == "base64Decode" || r.IntN(3) > 0) {
+			if e.name == name && (e.name == "base64Decode" || i == only || r.IntN(3) > 0) {
 				text = e.write(r, text)
 			}
 		}

@@ -16,16 +16,37 @@ func (c *Collector) Probes(rules []Rule, r *rand.Rand, most int) ([]Request, err
 	}
 	var list []Request
 	for _, rule := range rules {
+		first := r.IntN(len(rule.Variables) + 1) // a rule may read more places than it has texts
 		for i, text := range rule.texts(r, most) {
 			written := text
 			if len(rule.Transformations) > 0 && r.IntN(2) == 0 {
 				written = undone(r, text, rule.Transformations)
 			}
-			request, ok := rule.put(bases, i, written)
+			request, ok := rule.put(bases, first+i, written)
 			if !ok {
 				break
 			}
 			request.Name = fmt.Sprintf("probe %d.%d", rule.ID, i)
+			request.Settings = Settings{Paranoia: max(rule.Level, 1), TX: tuned}
+			list = append(list, request)
+		}
+	}
+	return list, nil
+}
+
+// Placements makes requests of texts, each in every place that the rule reads, at the rule's level of paranoia.
+func (c *Collector) Placements(rule Rule, texts []string) (list []Request, err error) {
+	bases, err := c.bases()
+	if err != nil {
+		return nil, err
+	}
+	for i, text := range texts {
+		for n := range len(rule.Variables) {
+			request, ok := rule.put(bases, n, text)
+			if !ok {
+				break
+			}
+			request.Name = fmt.Sprintf("text %d.%d in place %d", rule.ID, i, n)
 			request.Settings = Settings{Paranoia: max(rule.Level, 1), TX: tuned}
 			list = append(list, request)
 		}
@@ -102,7 +123,9 @@ func (b bases) at(variable, key, text string, number int) Request {
 	}
 	switch variable {
 	case "ARGS":
-		switch number % 4 {
+		switch number % 5 {
+		case 4: // one that the request has anyway
+			return b.get.Put("ARGS_GET", or(key, "q"), text)
 		case 1:
 			return b.form.With(true, Value{"ARGS_POST", or(key, "text"), text})
 		case 2:
