@@ -117,7 +117,7 @@ func (h *hunter) more(m mutant, texts []string, rule *secrule.Rule, n int) (list
 	random := referee.Seed(uint64(n))
 	if rule == nil {
 		if n == 0 {
-			return slices.Concat(h.at(1, h.other), h.at(4, h.other), h.at(1, h.reread()))
+			return slices.Concat(h.at(1, h.other), h.at(4, h.other), h.at(1, h.twins()))
 		}
 		return h.at(1+n%4, referee.Mutations(random, append(h.other, h.learn...), 1000, nil))
 	}
@@ -159,11 +159,17 @@ func (h *hunter) more(m mutant, texts []string, rule *secrule.Rule, n int) (list
 	return h.at(h.level(rule), list)
 }
 
-// reread are ordinary requests of which the body is read in another way.
-func (h *hunter) reread() (list []referee.Request) {
+// twins are ordinary requests that differ in one thing from those that were learned.
+func (h *hunter) twins() (list []referee.Request) {
 	for _, r := range h.learn {
 		for _, reader := range []string{"", "JSON", "XML", "URLENCODED", "MULTIPART"} {
 			list = append(list, r.Put("REQBODY_PROCESSOR", "", reader))
+		}
+		for _, protocol := range []string{"HTTP/0.9", "HTTP/1.0", "HTTP/2.0", "HTTP/4"} {
+			list = append(list, r.Put("REQUEST_PROTOCOL", "", protocol))
+		}
+		for _, method := range []string{"GET", "HEAD", "POST", "TRACE"} {
+			list = append(list, r.Put("REQUEST_METHOD", "", method))
 		}
 	}
 	return list

@@ -16,7 +16,7 @@ func (c *Collector) Probes(rules []Rule, r *rand.Rand, most int) ([]Request, err
 	}
 	var list []Request
 	for _, rule := range rules {
-		first := r.IntN(len(rule.Variables) + 1) // a rule may read more places than it has texts
+		first := r.IntN(5 * (len(rule.Variables) + 1)) // a rule may read more places, in more kinds of requests, than it has texts
 		for i, text := range rule.texts(r, most) {
 			written := text
 			if len(rule.Transformations) > 0 && r.IntN(2) == 0 {
