@@ -123,8 +123,12 @@ func ours(t testing.TB, body string, status, paranoia int) (denied bool, ids []i
 	return !v.Allowed(), ids
 }
 
+// What begins as UTF-16 counts as unread, of which TestWideText tells.
 func same(t testing.TB, body string, status, paranoia int) {
 	t.Helper()
+	if isWide(nil, []byte(body)) {
+		return
+	}
 	denied, ids := ours(t, body, status, paranoia)
 	wantDenied, want := referee(t, body, status, paranoia)
 	if denied != wantDenied || !slices.Equal(ids, want) {
@@ -252,7 +256,7 @@ var edges = []string{
 	"", "x", "<?", "<?php", "<?php ", "<?PHP\nx", "<?=\t1", "<? xml", "ORA-12345:", "ora-1234", "Warning: ora_x", "Dynamic \u017fQL Error", "oRG.hsqldb.jdbc", "warning sybase warning: sybase",
 	"at com.example", "at\tcom", "at\v\vorg", "at company", "java.lang.NullPointerException", "javaerror", "Exception in thread \"x\"", "< t i t l e > p u n k h o l i c s h e l l < / t i t l e >",
 	"<title>punkholicshell</title>", "#!/bin/sh", "x\n#! /bin/sh", "#{x}", "<%= 1 %>", "c:\\inetpub", "d:/inetpub/x", "\\inetpub", "Server Error in '/x' Application", "server error in '/x' application",
-	"invalid date", "The function", "\xff\xfeSQLite/JDBCDriver\xff", "Driver SQL Server", "SQ\u212a", "Unclosed quotation mar\u212a before the character string", "fgets(", "xfgets", "$_session", "$_SESSION", "$_get ",
+	"invalid date", "The function", "\xfeSQLite/JDBCDriver\xff", "Driver SQL Server", "SQ\u212a", "Unclosed quotation mar\u212a before the character string", "fgets(", "xfgets", "$_session", "$_SESSION", "$_get ",
 	strings.Repeat("java ", 3000) + "at com", strings.Repeat("a", 100_000) + "ORA-00933: ",
 }
 
