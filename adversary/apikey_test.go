@@ -73,6 +73,8 @@ func TestAPIKeys(t *testing.T) {
 	}
 	add("E25", "in the query", "/search?q="+key, "identity.api_key_in_url")
 	add("E25", "in the query, encoded", "/search?q="+strings.ReplaceAll(key, "_", "%5F"), "identity.api_key_in_url")
+	add("E25", "as a name", "/search?"+key, "identity.api_key_in_url")
+	add("E25", "in a name", "/search?q=1&x"+key+"=1", "identity.api_key_in_url")
 	add("E25", "in the path", "/public/"+key, "identity.api_key_in_url")
 	add("E25", "in the path, beside its field", "/public/"+key, "identity.api_key_in_url", field{"X-API-Key", key})
 	rows = append(rows,

@@ -103,7 +103,11 @@ func (t *trip) asked() gate.Asked {
 func params(list []gate.Param, in string, pairs []canon.Pair, op *openapi.Operation) []gate.Param {
 	for _, p := range pairs {
 		one := gate.Param{In: in, Name: cut(p.Name)}
-		if declared := declared(op, in, p.Name); declared != nil && !declared.Secret && !looksSecret(p) && declared.Fits(p.Value) {
+		declared := declared(op, in, p.Name)
+		if declared == nil && hasSecretForm(p.Name) { // whoever sends a key by itself makes it a name
+			one.Name = gate.Mask(p.Name)
+		}
+		if declared != nil && !declared.Secret && !looksSecret(p) && declared.Fits(p.Value) {
 			one.Value = cut(p.Value)
 		} else {
 			one.Value = gate.Mask(p.Value)
@@ -128,8 +132,7 @@ func declared(op *openapi.Operation, in, name string) *openapi.Parameter {
 // secretNames are parts of names whose values nobody wants in a log.
 var secretNames = []string{"token", "secret", "passw", "pwd", "apikey", "api_key", "api-key", "auth", "session", "credential", "signature", "otp", "pin", "code", "jwt", "assertion", "key"}
 
-// looksSecret judges a value by the name it goes by, and by its form: a JWT, an API key, or anywhere in it a long run of letters and
-// digits. An identifier in the usual groups of a UUID is none.
+// looksSecret judges a value by the name it goes by, and by its form.
 func looksSecret(p canon.Pair) bool {
 	name := strings.ToLower(p.Name)
 	for _, s := range secretNames {
@@ -137,11 +140,17 @@ func looksSecret(p canon.Pair) bool {
 			return true
 		}
 	}
-	if strings.Contains(p.Value, "eyJ") || strings.Contains(p.Value, apikey.Prefix) {
+	return hasSecretForm(p.Value)
+}
+
+// hasSecretForm tells that a text is, or holds, a JWT, an API key, or a long run of letters and digits. An identifier in the usual
+// groups of a UUID is none.
+func hasSecretForm(text string) bool {
+	if strings.Contains(text, "eyJ") || strings.Contains(text, apikey.Prefix) {
 		return true
 	}
 	run := 0
-	for _, c := range []byte(p.Value) {
+	for _, c := range []byte(text) {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '+', c >= 0x80:
 			run++

@@ -72,6 +72,13 @@ paths:
 	if got := params(nil, "query", []canon.Pair{{Name: "q", Value: "shoes"}}, nil); got[0].Value != gate.Mask("shoes") {
 		t.Errorf("without a contract nothing is declared: %+v", got)
 	}
+	for _, name := range []string{jwt, "ghk_abcdefgh_" + strings.Repeat("x", 48), strings.Repeat("0123456789abcdef", 2)} {
+		for _, pair := range []canon.Pair{{Name: name}, {Name: name, Value: "x"}, {Name: "x" + name}} {
+			if got := params(nil, "query", []canon.Pair{pair}, op); strings.Contains(got[0].Name, name[3:len(name)-3]) {
+				t.Errorf("a secret that is sent as a name is told: %s", got[0].Name)
+			}
+		}
+	}
 }
 
 func FuzzCut(f *testing.F) {
