@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/introspect"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
@@ -17,10 +19,14 @@ import (
 )
 
 // isOpaque tells that a token is no JWT, and can be one that only its issuer understands: the characters of RFC 6750 section
-// 2.1. What looks like a JWT is none of these: it says who signed it, and is shown to nobody.
+// 2.1. What looks like a JWT, or like a part of one, is none of these: it says who signed it, and is shown to nobody. Neither is
+// an API key of the gateway's own, sent in the wrong field.
 func isOpaque(token string) bool {
-	switch strings.Count(token, ".") {
-	case 2, 4:
+	switch dots := strings.Count(token, "."); {
+	case dots == 2, dots == 4, dots > 0 && strings.HasPrefix(token, "eyJ"):
+		return false
+	}
+	if _, key := apikey.In(token); key {
 		return false
 	}
 	text := strings.TrimRight(token, "=")
@@ -49,7 +55,7 @@ func (c Issuer) introspect(t *trusted, origin keys.Origin, tools Tools) error {
 		resolve = secret.Ref.Resolve
 	}
 	password := func() (secret.Value, error) { return resolve(c.Introspection.Secret) }
-	if _, err := password(); err != nil {
+	if _, err := password(); err != nil && !errors.Is(err, secret.ErrElsewhere) {
 		wrong.Add("secret", "", "%v", err)
 	}
 	client, err := tools.Keys.Client(origin, u)
@@ -72,7 +78,7 @@ func (t *trusted) ask(ctx context.Context, token string, now time.Time) (*entry,
 	if name, has := claims["iss"]; has && name != t.name {
 		return nil, bad(UnknownIssuer, "%s says that the token is of another issuer", t.name).At(t.place + ".introspection")
 	}
-	if v := judgePurpose(claims); !v.Allowed() {
+	if v := t.judgeUse(claims); !v.Allowed() {
 		return nil, v
 	}
 	if v := t.judgeAudience(claims); !v.Allowed() {
@@ -89,6 +95,24 @@ func (t *trusted) ask(ctx context.Context, token string, now time.Time) (*entry,
 		a.until = soon
 	}
 	return &entry{principal: &a.principal, from: a.from, until: a.until}, v
+}
+
+// judgeUse refuses what the issuer doesn't say is an access token, shown in a way that is checked here: issuers answer for
+// refresh tokens too.
+func (t *trusted) judgeUse(claims map[string]any) gate.Verdict {
+	for name, known := range map[string][]string{"token_use": {"access", "access_token"}, "token_type": {"bearer", "dpop"}} {
+		value, has := claims[name]
+		word, _ := value.(string)
+		if has && !slices.Contains(known, strings.ToLower(word)) {
+			return bad(Type, "%s says that the token's %s is %q", t.name, name, cut(word)).At(t.place + ".introspection")
+		}
+	}
+	if kind, _ := claims["token_type"].(string); strings.EqualFold(kind, "DPoP") {
+		if _, bound := claims["cnf"]; !bound {
+			return bad(Type, "%s says that the token is bound to a key, and not to which", t.name).At(t.place + ".introspection")
+		}
+	}
+	return judgePurpose(claims)
 }
 
 // named adds what an issuer may leave out of its answer: a client that acts for itself is its own subject (RFC 9068 section

@@ -66,6 +66,7 @@ type Asker struct {
 	cfg    Config
 	http   *http.Client
 	secret func() (secret.Value, error)
+	limit  time.Duration // of one answer, the wait for a turn included
 	turns  chan struct{}
 	flight singleflight.Group
 }
@@ -76,7 +77,7 @@ func New(cfg Config, client *http.Client, secret func() (secret.Value, error)) *
 	if cfg.Cache == 0 {
 		cfg.Cache = DefaultCache
 	}
-	return &Asker{cfg: cfg, http: client, secret: secret, turns: make(chan struct{}, atOnce)}
+	return &Asker{cfg: cfg, http: client, secret: secret, limit: askTime, turns: make(chan struct{}, atOnce)}
 }
 
 // Cache is how long an answer counts.
@@ -86,9 +87,14 @@ func (a *Asker) Cache() time.Duration { return a.cfg.Cache }
 // ErrInactive when the token is not; every other error says that it is not known.
 func (a *Asker) Ask(ctx context.Context, token string) (map[string]any, error) {
 	key := sha256.Sum256([]byte(token))
-	answer := a.flight.DoChan(string(key[:]), func() (any, error) {
+	answer := a.flight.DoChan(string(key[:]), func() (claims any, err error) {
+		defer func() { // in a goroutine of its own, where nobody else catches it
+			if p := recover(); p != nil {
+				claims, err = nil, fmt.Errorf("asking %s failed by a fault of the gateway's own", a.host())
+			}
+		}()
 		// Not under the context of whoever asked first: others wait for the same answer.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.limit)
 		defer cancel()
 		return a.ask(ctx, token)
 	})
