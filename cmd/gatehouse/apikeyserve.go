@@ -162,7 +162,7 @@ func notesOn(g *pipeline.Gateway, k apikey.Key) (notes []string, err error) {
 			near := mistake.Nearest(name, names)
 			return nil, fmt.Errorf("--api: there is no API %.40q; write one of: %s%s", name, strings.Join(names, ", "), meant(near))
 		}
-		if api := g.APIs()[at]; len(api.Credentials) < 2 {
+		if !slices.ContainsFunc(g.APIs()[at].Credentials, func(f string) bool { return f != "Authorization" && f != "Dpop" }) {
 			notes = append(notes, fmt.Sprintf("%s takes no API keys: guards.identity.api_keys of the document in force names no header for it", name))
 		}
 		for _, op := range g.APIs()[at].Operations {

@@ -32,7 +32,8 @@ func revokeCommand(std stdio) *cobra.Command {
 and it stays so over restarts.
 
 --id names one token by its jti, --subject every token of one caller, --before every token issued before a time. The first
-two mean one issuer, which must be said when the document names several; --before without one means every issuer.
+two mean one issuer, which must be said when the document names several; --before without one means every issuer, and
+API keys too: those that were made before are revoked for good. --issuer leaves them alone.
 
 One token is remembered until every token has ended by fleet.revocations.longest_token. Of one that lives longer and has
 no iat, say when it ends: --ends.`,
@@ -137,7 +138,11 @@ func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Re
 	}
 	done, err := h.callTokensBack(ctx, q)
 	if err == nil || errors.Is(err, fleet.ErrNotKept) {
-		n.system("token.revoked", fmt.Sprintf("%s; asked by %s, because: %s", what(done), done.By, cmp.Or(done.Why, "no reason given")))
+		also := ""
+		if done.Keys > 0 {
+			also = fmt.Sprintf(" and %d API keys, for good", done.Keys)
+		}
+		n.system("token.revoked", fmt.Sprintf("%s%s; asked by %s, because: %s", what(done), also, done.By, cmp.Or(done.Why, "no reason given")))
 	}
 	if errors.Is(err, fleet.ErrNotKept) {
 		err = fmt.Errorf("%w; this gateway goes on trying to write it down: don't stop it while gatehouse status says that the store has not got it", err)
@@ -151,7 +156,8 @@ func (h *held) callTokensBack(ctx context.Context, q fleet.Revocation) (fleet.Re
 	if done.Kind == "" {
 		return done, err // it is no revocation
 	}
-	if _, problem := h.revokeKeys(ctx, done.Revocation); problem != nil {
+	var problem error
+	if done.Keys, problem = h.revokeKeys(ctx, done.Revocation); problem != nil {
 		err = errors.Join(err, fmt.Errorf("API keys that it names are refused until %s, but not for good: %w; say it again when the store is there", done.Until.Local().Format(time.DateTime), problem))
 	}
 	return done, err
@@ -226,6 +232,9 @@ func printRevoked(w io.Writer, done fleet.Revoked) {
 	entry(w, "revoked", what(done))
 	if !done.Until.IsZero() {
 		entry(w, "kept", "until "+done.Until.Local().Format(time.DateTime)+", when all of them have ended")
+	}
+	if done.Keys > 0 {
+		entry(w, "API keys", fmt.Sprintf("%d revoked with them, for good; to replace one: gatehouse apikey create", done.Keys))
 	}
 	if !done.Told {
 		entry(w, "nodes", "learn it from the store, within a second")
