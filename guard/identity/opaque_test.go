@@ -129,7 +129,7 @@ func TestOpaqueTokens(t *testing.T) {
 		"of-tomorrow":      {good("ann", 9000, "nbf", noon().Unix()+3600), bearer.NotYet},
 		"refresh":          {good("ann", 60, "typ", "Refresh"), bearer.Type},
 		"used-to-refresh":  {good("ann", 60, "token_use", "refresh_token"), bearer.Type},
-		"used-for-access":   {good("ann", 60, "token_use", "access_token"), ""},
+		"used-for-access":  {good("ann", 60, "token_use", "access_token"), ""},
 		"of-no-known-kind": {good("ann", 60, "token_type", "MAC"), bearer.Type},
 		"of-no-kind":       {good("ann", 60, "token_type", 7), bearer.Type},
 		"bound-to-what":    {good("ann", 60, "token_type", "DPoP"), bearer.Type},
