@@ -92,13 +92,14 @@ const (
 // gunzips are readers of gzip, whose tables are large.
 var gunzips = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
-// decode takes a coding off. What is read of the body is kept in raw until it is taken.
-func decode(coding string, raw *kept) *unpacked {
+// decode takes a coding off. What is read of the body is kept in raw until it is taken; so much of it may be held besides.
+func decode(coding string, raw *kept, held int) *unpacked {
 	in := bufio.NewReaderSize(raw, 4<<10)
 	d := &unpacked{coding: coding, raw: raw, in: in, ahead: in.Buffered, close: func() {}, window: usualWindow}
 	if coding == "br" {
 		d.window = brWindow
 	}
+	raw.most = held + loose + int(d.window)
 	return d
 }
 
@@ -180,6 +181,7 @@ func (d *delayed) Read(p []byte) (int, error) {
 // kept is a body that remembers what was read of it until it is sent on.
 type kept struct {
 	from io.Reader
+	most int // of bytes that are remembered; 0 is any number
 
 	mu    sync.Mutex
 	bytes []byte
@@ -198,8 +200,14 @@ func (k *kept) mark(decoded int64, ahead int) {
 	k.marks = append(k.marks, mark{decoded, k.total - int64(ahead)})
 }
 
+// errWaits tells that an answer would fill the memory: a decoder reads on without anything coming out.
+var errWaits = errors.New("too much of it stands for nothing")
+
 // Read reads on.
 func (k *kept) Read(p []byte) (int, error) {
+	if k.most > 0 && k.waiting() > k.most {
+		return 0, errWaits
+	}
 	n, err := k.from.Read(p)
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -38,9 +38,6 @@ type inspected struct {
 	closed   bool
 }
 
-// errWaits tells that an answer would fill the memory.
-var errWaits = errors.New("so much of it may be the beginning of something that it would have to wait as a whole")
-
 // look is one guard that looks.
 type look struct {
 	stage *stage
@@ -104,7 +101,7 @@ func (i *inspected) open(fields http.Header, status int) gate.Verdict {
 	if err != nil {
 		return i.unread(err)
 	}
-	i.decoder = decode(coding, i.raw)
+	i.decoder = decode(coding, i.raw, i.most)
 	i.plain = i.decoder
 	return gate.Allow()
 }
@@ -214,9 +211,6 @@ func (i *inspected) copy() {
 		i.end = err
 		i.judge(buffer[:n], err != nil)
 		i.send(buffer[:n], err == nil)
-		if i.decoder != nil && i.raw.waiting() > i.most+loose+int(i.decoder.window) {
-			i.must(i.unread(errWaits))
-		}
 	}
 	if i.end == nil {
 		i.pass(buffer[:])
@@ -258,8 +252,7 @@ func (i *inspected) must(v gate.Verdict) {
 }
 
 // send sends what was judged: the plain bytes, or the raw ones that they were made of. What looks like the beginning of
-// something waits, as long as there is more to come; of compressed bytes nobody knows which they are, so that all wait, and
-// none leaves from which more can be decoded than was judged.
+// something waits, as long as there is more to come; of compressed bytes none leaves from which more can be decoded than that.
 func (i *inspected) send(plain []byte, more bool) {
 	wait := 0
 	if more && i.plain != nil {
@@ -278,9 +271,9 @@ func (i *inspected) send(plain []byte, more bool) {
 	case i.plain == nil || errors.Is(i.end, io.EOF):
 		i.held = nil
 		i.write(i.raw.rest(), more)
-	case wait == 0:
+	default:
 		i.held = nil
-		i.write(i.raw.take(i.judged), more)
+		i.write(i.raw.take(i.judged-int64(wait)), more)
 	}
 }
 

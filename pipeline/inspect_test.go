@@ -217,7 +217,7 @@ func TestNothingLeavesUnderACoding(t *testing.T) {
 				}
 				r.answer = answering(200, coding, "text/plain", length, strings.NewReader(body))
 				w := r.ask("GET", "http://t.test/things", "")
-				plain, _ := io.ReadAll(decode(coding, &kept{from: bytes.NewReader(w.Body.Bytes())}))
+				plain, _ := io.ReadAll(decode(coding, &kept{from: bytes.NewReader(w.Body.Bytes())}, 0))
 				if bytes.Contains(plain, []byte("MIIEvQ")) || w.Body.Len() == len(body) {
 					t.Errorf("%s, %d bytes before: the client reads %d bytes, the leak among them", coding, before, len(plain))
 				}
@@ -314,7 +314,7 @@ func TestDecodersDontWait(t *testing.T) {
 	for _, coding := range readable {
 		body := text(1000)
 		from := &counted{from: strings.NewReader(encoded(t, strings.TrimPrefix(coding, "x-"), body))}
-		d := decode(coding, &kept{from: from})
+		d := decode(coding, &kept{from: from}, 0)
 		if from.n != 0 {
 			t.Errorf("%s reads %d bytes", coding, from.n)
 		}
@@ -344,18 +344,41 @@ func TestPanicWhileReadingAnAnswer(t *testing.T) {
 	}
 }
 
-// What waits of a compressed answer is bounded: one that always looks like the beginning of something does not fill the memory.
+// What waits of a compressed answer is bounded: one in which nothing comes out does not fill the memory, in the part that is
+// held or behind it.
 func TestWhatWaitsIsBounded(t *testing.T) {
-	r := looking(t, response.Config{Mode: response.Block, Exact: 4 * unit.KiB}, "")
-	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.NoCompression)
-	_, _ = io.WriteString(z, strings.Repeat("1 2 3 4 ", 3<<20/8)) // each may be the beginning of a card's number
-	_ = z.Close()
-	from := &counted{from: &b}
-	r.answer = answering(200, "gzip", "text/plain", -1, from)
-	r.ask("GET", "http://t.test/things", "")
-	if last := r.events[len(r.events)-1]; from.n > 1<<20+256<<10 || last.Kind != gate.KindBroken || last.Decision.Reason != response.ReasonUnread {
-		t.Errorf("%d bytes were read, and: %+v", from.n, last)
+	for _, before := range []int{100, 8_000} {
+		r := looking(t, response.Config{Mode: response.Block, Exact: 4 * unit.KiB}, "")
+		var b bytes.Buffer
+		z, _ := gzip.NewWriterLevel(&b, gzip.NoCompression)
+		_, _ = io.WriteString(z, text(before))
+		_ = z.Flush()
+		b.Write(bytes.Repeat([]byte{0, 0, 0, 0xff, 0xff}, 1<<20)) // stored blocks of nothing
+		from := &counted{from: &b}
+		r.answer = answering(200, "gzip", "text/plain", -1, from)
+		r.ask("GET", "http://t.test/things", "")
+		if last := r.events[len(r.events)-1]; from.n > 1<<20+256<<10 || last.Decision.Reason != response.ReasonUnread {
+			t.Errorf("%d bytes were read, and: %+v", from.n, last)
+		}
+	}
+}
+
+// A compressed answer that again and again looks like the beginning of something leaves as it is judged.
+func TestDenseNumbersUnderACoding(t *testing.T) {
+	var plain strings.Builder
+	for random := rand.New(rand.NewPCG(1, 2)); plain.Len() < 8<<20; {
+		for range 10 {
+			plain.WriteByte(byte('a' + random.IntN(26)))
+		}
+		plain.WriteString(strings.Repeat(" 1 2 3 4", 4)) // may be the beginning of a card's number
+	}
+	for _, coding := range []string{"gzip", "deflate", "br", "zstd"} {
+		r := looking(t, response.Config{Mode: response.Block, Exact: 4 * unit.KiB}, "")
+		body := encoded(t, coding, plain.String())
+		r.answer = answering(200, coding, "text/plain", -1, strings.NewReader(body))
+		if w := r.ask("GET", "http://t.test/things", ""); w.Body.String() != body || len(r.events) != 1 {
+			t.Errorf("%s: %d of %d bytes left, %+v", coding, w.Body.Len(), len(body), r.events[len(r.events)-1].Decision)
+		}
 	}
 }
 
