@@ -48,8 +48,12 @@ func mediaOf(fields http.Header) media {
 // isWide tells that the characters of a text are those of UTF-16 or UTF-32, by what is said of it or by how it begins. Nobody
 // here would find a word in it, and every client reads it.
 func isWide(fields http.Header, body []byte) bool {
-	if _, charset, said := strings.Cut(strings.ToLower(fields.Get("Content-Type")), "charset"); said {
-		charset = strings.Trim(charset, " \t=\"")
+	for _, one := range strings.Split(strings.ToLower(fields.Get("Content-Type")), ";") {
+		name, charset, _ := strings.Cut(one, "=")
+		if strings.TrimSpace(name) != "charset" {
+			continue
+		}
+		charset = strings.Trim(charset, " \t\"'")
 		for _, name := range []string{"utf-16", "utf16", "utf-32", "utf32", "ucs-2", "ucs-4", "iso-10646-ucs"} {
 			if strings.HasPrefix(charset, name) {
 				return true
