@@ -66,20 +66,10 @@ func (g *Guard) Credentials() []string {
 	return list
 }
 
-// Findings names the operations that whoever steals a credential can call.
+// Findings names what a contract has callers do with API keys that is not done here. That a key can be stolen is told in the
+// protection table, as of every token that isn't bound.
 func (g *Guard) Findings(time.Time) (open, risk []gate.Finding) {
-	if g.keyField == "" {
-		return nil, nil
-	}
-	for _, op := range g.api.Operations {
-		if !op.Access.Public {
-			open = append(open, gate.Finding{
-				ID: "identity.stealable", Operation: op.Key, Fix: "remove api_keys where callers can get tokens",
-				What: "API keys open it, and are stealable: whoever holds one is its owner, until it ends or is revoked",
-			})
-		}
-	}
-	if c := g.api.Contract; c != nil {
+	if c := g.api.Contract; c != nil && g.keyField != "" {
 		for _, s := range c.Schemes {
 			if s.Type == "apiKey" && s.In != "header" {
 				open = append(open, gate.Finding{

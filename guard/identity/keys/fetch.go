@@ -25,6 +25,7 @@ const (
 	connectTime = 2 * time.Second
 	maxHead     = 16 << 10 // bytes of an answer's header
 	idleTime    = 30 * time.Second
+	idleConns   = 32
 )
 
 // Network is how a fetch reaches the outside.
@@ -143,6 +144,7 @@ func (f *fetcher) client(u *url.URL, loopback bool) *http.Client {
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxHead,
 			IdleConnTimeout:        idleTime,
+			MaxIdleConnsPerHost:    idleConns,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
