@@ -244,7 +244,7 @@ func broken(rules *waf.Rules) {
 
 func compiles(rules *waf.Rules, err error) {
 	_ = rules.Ready() // nothing is compiling any more
-	set := reflect.ValueOf(rules).Elem().FieldByName("core").Elem()
+	set := reflect.ValueOf(rules).Elem().FieldByName("core").Elem().FieldByName("set").Elem()
 	*(*func() error)(unsafe.Pointer(set.FieldByName("compile").UnsafeAddr())) = func() error { return err }
 	engine := set.FieldByName("engine")
 	reflect.NewAt(engine.Type(), unsafe.Pointer(engine.UnsafeAddr())).Elem().SetZero()

@@ -169,10 +169,20 @@ func (d *DB) turnAway() {
 	}
 }
 
+// begin waits for its turn to write. For a file that another process holds SQLite waits by itself; of processes that open or close
+// it at that moment it turns some away without waiting.
+func (c *conn) begin() error {
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		if err := c.raw.Exec("BEGIN IMMEDIATE"); !errors.Is(err, sqlite3.BUSY) || time.Since(began) > patience {
+			return err
+		}
+	}
+}
+
 // transact makes a batch in one transaction. A request that conflicts is answered for itself and changes nothing; any other
 // error takes all back.
 func (c *conn) transact(batch []*request, now time.Time, purge bool) error {
-	if err := c.raw.Exec("BEGIN IMMEDIATE"); err != nil {
+	if err := c.begin(); err != nil {
 		return err
 	}
 	err := c.apply(batch, now, purge)
