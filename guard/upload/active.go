@@ -15,15 +15,16 @@ func activeTypes() []string {
 		exe, "application/vnd.ms-htmlhelp", vba, "application/wasm",
 		"application/x-bytecode.python", "application/x-chrome-extension", "application/x-elf", "application/x-java-applet",
 		"application/x-mach-binary", "application/x-ms-installer", "application/x-ms-shortcut", "application/x-rpm",
-		"application/x-shockwave-flash", "application/xhtml+xml", "text/html", script, asp, jsp, "text/x-lua",
+		"application/x-shockwave-flash", xhtml, "text/html", script, asp, jsp, "text/x-lua",
 		"text/x-perl", php, "text/x-python", "text/x-ruby", "text/x-shellscript", "text/x-tcl",
 	}
 }
 
 const (
-	asp = "text/x-asp"
-	jsp = "text/x-jsp"
-	vba = "application/vnd.ms-office.vbaproject" // macros of office files
+	asp   = "text/x-asp"
+	jsp   = "text/x-jsp"
+	xhtml = "application/xhtml+xml"
+	vba   = "application/vnd.ms-office.vbaproject" // macros of office files
 )
 
 func isActive(t string) bool { return slices.Contains(activeTypes(), t) }

@@ -6,6 +6,11 @@ import (
 	"github.com/gabriel-vasile/mimetype"
 )
 
+// fits tells that a file is what a media type or range claims.
+func (f finding) fits(claim string) bool {
+	return agrees(claim, f.kind) && !(f.unread && isA(f.kind, text) && claimsXML(claim))
+}
+
 // agrees tells that what was found is what a media type or range claims. A claim that says nothing, or that nobody can check by
 // content, agrees with everything of its sort.
 func agrees(claim string, found *mimetype.MIME) bool {

@@ -48,10 +48,10 @@ func (g *Guard) judge(f file) gate.Verdict {
 		return gate.Deny(gate.Attack, Escape, "%s: an entry of the archive leads out of its folder", f.place).At("guards.upload")
 	case found.broken != "":
 		return f.mismatch("found the beginning of %s, %s", found.name(), found.broken)
-	case !agrees(f.declared, found.kind):
+	case !found.fits(f.declared):
 		return f.mismatch("found %s", found.name())
 	}
-	if extension, t := typeOfName(f.named); !agrees(t, found.kind) {
+	if extension, t := typeOfName(f.named); !found.fits(t) {
 		return f.mismatch("named .%s, found %s", extension, found.name())
 	}
 	return g.admitted(f, found)
@@ -60,14 +60,13 @@ func (g *Guard) judge(f file) gate.Verdict {
 // admitted holds what was found against the list: the contract's, else the document's. Without a list everything is admitted but
 // SVG, which browsers run: that has to be named.
 func (g *Guard) admitted(f file, found finding) gate.Verdict {
-	fits := func(t string) bool { return agrees(t, found.kind) }
 	if f.said != nil && len(f.said.Types) > 0 {
-		if slices.ContainsFunc(f.said.Types, fits) {
+		if slices.ContainsFunc(f.said.Types, found.fits) {
 			return gate.Allow()
 		}
 		return f.mismatch("found %s, which the contract does not name", found.name())
 	}
-	if g.tolerates(activeKind(found.kind)) || slices.ContainsFunc(g.cfg.Types, fits) || g.cfg.Types == nil && !found.kind.Is(svg) {
+	if g.tolerates(activeKind(found.kind)) || slices.ContainsFunc(g.cfg.Types, found.fits) || g.cfg.Types == nil && !found.kind.Is(svg) {
 		return gate.Allow()
 	}
 	return f.mismatch("found %s, which is not on the list", found.name()).At("guards.upload.types").

@@ -69,7 +69,7 @@ var (
 	}
 	atTheEnd = map[string][]string{
 		"text/html":                  {"htm", "html", "mht", "mhtml", "hta"},
-		"application/xhtml+xml":      {"xht", "xhtml", "xsl", "xslt"},
+		xhtml:                        {"xht", "xhtml", "xsl", "xslt"},
 		script:                       {"js", "mjs", "cjs", "jse", "vbs", "vbe", "wsf", "wsh"},
 		"text/x-perl":                {"pl", "pm"},
 		"text/x-python":              {"py", "pyw", "pyz"},

@@ -19,6 +19,7 @@ type finding struct {
 	kind    *mimetype.MIME // what they begin as; application/octet-stream when nobody knows
 	holds   []string       // what they are as well: active types by their marks, another file inside of this one
 	broken  string         // why they are no whole file of that kind, "" when they are
+	unread  bool           // text that can't be read to its end as XML, which matters where XML is claimed
 	escapes bool           // an archive with entries that lead out of their folder
 }
 
@@ -52,17 +53,12 @@ func recognise(data []byte) finding {
 		f.kind = mimetype.Lookup("application/octet-stream")
 	}
 	f.holds = marks(plain(data))
+	if isA(f.kind, text) {
+		f.readXML(plain(data))
+	}
 	switch {
 	case f.kind.Is(pdf):
 		f.holds = append(f.holds, pdfScripts(data)...)
-	case f.kind.Is(svg):
-		if xmlRuns(plain(data), true) {
-			f.holds = append(f.holds, script)
-		}
-	case isA(f.kind, "text/xml"):
-		if xmlRuns(plain(data), false) {
-			f.holds = append(f.holds, script)
-		}
 	case isA(f.kind, zipd):
 		f.unpack(data)
 		return f

@@ -207,6 +207,10 @@ func TestNames(t *testing.T) {
 }
 
 func TestSVG(t *testing.T) {
+	g := newGuard(t, Config{})
+	refused := func(data string) bool {
+		return !g.judge(file{data: []byte(data), declared: svg, named: "a.svg", said: &openapi.File{Types: []string{svg}}}).Allowed()
+	}
 	for inner, runs := range map[string]bool{
 		`<rect width="1" style="fill:red"/>`: false, `<a href="https://example.com/x"><text>on</text></a>`: false, `<image href="data:image/png;base64,AA=="/>`: false,
 		`<animate attributeName="cx" values="1;2"/>`: false, `<style>@import "x"</style>`: false, `<!-- <b> -->`: false, `<use href="#a"/>`: false,
@@ -215,17 +219,75 @@ func TestSVG(t *testing.T) {
 		`<image href="data:image/svg+xml,x"/>`: true, `<foreignObject/>`: true, `<set attributeName="onload" to="x"/>`: true, `<animate attributeName="xlink:href" to="x"/>`: true,
 		`<b xmlns="http://www.w3.org/1999/xhtml"/>`: true, `<g>`: true, `&a;`: true,
 	} {
-		if got := xmlRuns([]byte(`<svg xmlns="http://www.w3.org/2000/svg">`+inner+`</svg>`), true); got != runs {
+		if got := refused(`<svg xmlns="http://www.w3.org/2000/svg">` + inner + `</svg>`); got != runs {
 			t.Errorf("%s: %v", inner, got)
 		}
 	}
+	adobe := `<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" [
+	<!ENTITY ns_svg "http://www.w3.org/2000/svg"> <!ELEMENT g ANY>
+	<!ENTITY ns_xlink 'http://www.w3.org/1999/xlink'>
+]><svg xmlns="&ns_svg;" xmlns:xlink="&ns_xlink;">`
+	if refused(adobe + `<a xlink:href="#a"/></svg>`) {
+		t.Error("a logo with names for its spaces is refused")
+	}
+	if !refused(adobe + `<a onclick="x"/></svg>`) {
+		t.Error("a picture whose space is an entity passes with an event")
+	}
 	head := map[string]bool{
 		`<?xml version="1.0" encoding="UTF-8"?>`: false, `<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">`: false,
-		`<!DOCTYPE svg [<!ENTITY a "x">]>`: true, `<?xml-stylesheet href="a"?>`: true, `<?xml version="1.0" encoding="ISO-8859-1"?>`: true,
+		`<!DOCTYPE svg [<!ENTITY a "x">]>`: false, `<?xml-stylesheet href="a"?>`: true, `<?xml version="1.0" encoding="ISO-8859-1"?><!-- é -->`: false,
+		"\ufeff": false, `<!DOCTYPE svg [<!ENTITY a "&b;">]>`: true, `<!DOCTYPE svg [<!ENTITY a SYSTEM "x">]>`: true, `<!DOCTYPE svg [<!ENTITY % a "x">]>`: true,
+		`<!DOCTYPE svg [<!ATTLIST svg onload CDATA "x">]>`: true, `<!DOCTYPE svg [%a;]>`: true, `<!-- ` + strings.Repeat("x", 5000) + ` -->`: false,
+		`<!DOCTYPE svg [<!ENTITY a "` + strings.Repeat("x", 9000) + `">]><!-- ` + strings.Repeat("&", 100) + ` -->`: true, `<?xml version="1.0" encoding="UTF-7"?>`: true,
 	}
 	for prolog, runs := range head {
-		if got := xmlRuns([]byte(prolog+`<svg xmlns="http://www.w3.org/2000/svg"/>`), true); got != runs {
+		if got := refused(prolog + `<svg xmlns="http://www.w3.org/2000/svg"/>`); got != runs {
 			t.Errorf("%s: %v", prolog, got)
+		}
+	}
+}
+
+// What a browser reads as XML is looked into, whatever it claims to be and however it is written.
+func TestXML(t *testing.T) {
+	const page, drawing = `xmlns:x="http://www.w3.org/1999/xhtml"`, `xmlns:s="http://www.w3.org/2000/svg"`
+	padding := "<!-- " + strings.Repeat("x", 5000) + " -->"
+	for data, want := range map[string]gate.Reason{
+		`<?xml version="1.0" encoding="ISO-8859-1"?><c ` + page + `><x:script>x</x:script></c>`: Runs,
+		`<!DOCTYPE c [<!ENTITY u "v">]><c ` + page + `>&u;<x:script>x</x:script></c>`:           Runs,
+		`<c ` + page + `>&u;<x:script>x</x:script></c>`:                                         Type,
+		`<!DOCTYPE c [<!ATTLIST b xmlns CDATA #FIXED "http://www.w3.org/1999/xhtml">]><c/>`:     Type,
+		`<x:script ` + page + `>x</x:script>`:                                                   Runs,
+		"\ufeff\n" + `<x:script ` + page + `>x</x:script>`:                                      Runs,
+		`<x:p ` + page + `>x</x:p>`:                                                             Runs,
+		`<c xmlns:x="http://www.w3.org/1999/xht&#109;l"><x:p>x</x:p></c>`:                       Runs,
+		`<c ` + page + `><x:p onclick="x"/></c>`:                                                Runs,
+		`<c ` + drawing + `><s:g onclick="x"/></c>`:                                             Runs,
+		`<c ` + drawing + `><s:foreignObject/></c>`:                                             Runs,
+		`<c ` + drawing + `><s:g/></c>`:                                                         "",
+		`<c onclick="x" link="javascript:x"><object/></c>`:                                      "",
+		`<m:a xmlns:m="http://www.w3.org/1998/Math/MathML" href="javascript:x"/>`:               Runs,
+		`<s:svg ` + drawing + ` onload="x"/>`:                                                   Runs,
+		`<svg xmlns="http://www.w3.org/2000/s&#118;g" onload="x"/>`:                             Runs,
+		padding + `<svg xmlns="http://www.w3.org/2000/svg" onload="x"/>`:                        Runs,
+		padding + `<svg xmlns="http://www.w3.org/2000/svg"><g onload="x"/><g>`:                  Runs,
+		string(wide(`<?xml version="1.0" encoding="UTF-16"?><x:script ` + page + `/>`)):         Runs,
+		string(wide(`<?xml version="1.0" encoding="UTF-16"?><c/>`)):                             "",
+		`<?xml version="1.0" encoding="windows-1252"?><c>` + "\xe9</c>":                         "",
+		`<?xml version="1.0"?><c>` + "\xe9</c>":                                                 Type,
+		`<c>` + "\xe9</c>":                                                                      Type,
+		`<c>`:                                                                                   Type,
+		`a`:                                                                                     Type,
+		strings.Repeat("<c>", 1000) + strings.Repeat("</c>", 1000):                              Type,
+	} {
+		g := newGuard(t, Config{})
+		for _, f := range []file{{declared: "text/xml"}, {declared: "application/rss+xml"}, {named: "a.xml"}, {said: &openapi.File{Types: []string{"application/xml"}}}} {
+			f.data = []byte(data)
+			if v := g.judge(f); v.Reason != want {
+				t.Errorf("%.90q, %+v: got %q (%s), want %q", data, f.said, v.Reason, v.Detail, want)
+			}
+		}
+		if v := g.judge(file{declared: text, data: []byte(data)}); want == Runs && v.Reason != Runs {
+			t.Errorf("%.90q as text: got %q (%s)", data, v.Reason, v.Detail)
 		}
 	}
 }
