@@ -69,11 +69,18 @@ func leaves(name string) bool {
 	return strings.HasPrefix(name, "/") || len(name) > 1 && name[1] == ':' || slices.Contains(strings.Split(name, "/"), "..")
 }
 
-// appended tells that the bytes end as an archive does: programs that read archives look for them from the end, whatever stands
-// before.
+// appended tells that an archive lies at the end of the bytes: programs that read archives look for them from there, whatever
+// stands before, and some pass over what stands behind.
 func appended(data []byte) bool {
 	const size = 22
 	tail := data[max(0, len(data)-size-1<<16):]
 	at := bytes.LastIndex(tail, []byte("PK\x05\x06"))
-	return at >= 0 && len(tail)-at >= size && at+size+int(binary.LittleEndian.Uint16(tail[at+20:])) == len(tail)
+	if at < 0 || len(tail)-at < size {
+		return false
+	}
+	if at+size+int(binary.LittleEndian.Uint16(tail[at+20:])) == len(tail) {
+		return true
+	}
+	list := len(data) - len(tail) + at - int(binary.LittleEndian.Uint32(tail[at+12:]))
+	return list >= 0 && bytes.HasPrefix(data[list:], []byte("PK\x01\x02"))
 }

@@ -52,9 +52,14 @@ func recognise(data []byte) finding {
 	case f.kind.Is(exe) && !isProgram(data): // and bytes that are encrypted begin with everything
 		f.kind = mimetype.Lookup("application/octet-stream")
 	}
-	f.holds = marks(plain(data))
+	f.holds = marks(data)
+	read := data
+	if wide(data) { // programs that know nothing of UTF-16 read it as it is
+		read = plain(data)
+		f.holds = append(f.holds, marks(read)...)
+	}
 	if isA(f.kind, text) {
-		f.readXML(plain(data))
+		f.readXML(read)
 	}
 	switch {
 	case f.kind.Is(pdf):
@@ -65,7 +70,13 @@ func recognise(data []byte) finding {
 	case f.kind.Is("image/png"), f.kind.Is("image/apng"), f.kind.Is("image/jpeg"), f.kind.Is("image/gif"):
 		f.broken = brokenPicture(f.kind, data)
 	}
+	if appended(data) {
+		f.holds = append(f.holds, zipd)
+	}
 	if isA(f.kind, text) {
+		if !wide(data) && bytes.IndexByte(data, 0) >= 0 { // the library looks at the beginning only
+			f.broken = "with bytes behind it that are none"
+		}
 		if interpreted(data) && activeKind(f.kind) == "" {
 			f.holds = append(f.holds, "text/x-shellscript")
 		}
@@ -73,9 +84,6 @@ func recognise(data []byte) finding {
 	}
 	if !f.kind.Is(pdf) && bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) { // readers look that far
 		f.holds = append(f.holds, pdf)
-	}
-	if appended(data) {
-		f.holds = append(f.holds, zipd)
 	}
 	return f
 }
@@ -101,12 +109,14 @@ func isText(data []byte) bool {
 	return utf8.Valid(data) && bytes.IndexFunc(data, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != '\f' }) < 0
 }
 
-// plain is text in UTF-16 with its mark as UTF-8; other bytes are as they are.
+// wide tells bytes that begin with the mark of UTF-16.
+func wide(data []byte) bool {
+	return bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff})
+}
+
+// plain is text in UTF-16 as UTF-8.
 func plain(data []byte) []byte {
-	little := bytes.HasPrefix(data, []byte{0xff, 0xfe})
-	if !little && !bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
-		return data
-	}
+	little := data[0] == 0xff
 	units := make([]uint16, 0, len(data)/2)
 	for i := 2; i+1 < len(data); i += 2 {
 		if little {
