@@ -123,12 +123,13 @@ func isRange(t string) bool {
 	return ok && top != "" && sub != "" && t == strings.ToLower(t) && !strings.ContainsAny(t, " ;,\t\"") && !strings.Contains(top, "*") && (sub == "*" || !strings.Contains(sub, "*"))
 }
 
-// NeedsBody tells that the operation may be sent files: not when it streams, or when its contract declares none.
+// NeedsBody tells that the operation may be sent files: not when it streams, or when its contract declares bodies and no file.
+// Where it declares no body at all, who enforces the contract refuses one; where nobody does, it may be a form.
 func (g *Guard) NeedsBody(op *gate.Operation) bool {
 	if streams(op) {
 		return false
 	}
-	if op.Contract == nil {
+	if op.Contract == nil || len(op.Contract.Bodies) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(op.Contract.Bodies, g.mayHoldFiles)

@@ -410,6 +410,8 @@ paths:
     put: {operationId: sealed, requestBody: {content: {application/x-own: {x-gatehouse-opaque: {accept_risk: why}}, image/*: {x-gatehouse-opaque: {accept_risk: why}}}}}
   /stream:
     put: {operationId: stream, x-gatehouse-stream: upload, requestBody: {content: {application/octet-stream: {}}}}
+  /none:
+    post: {operationId: none}
   /json:
     post: {operationId: json, requestBody: {content: {application/json: {schema: {type: object, properties: {a: {type: string}}}}}}}
 `
@@ -471,6 +473,9 @@ func TestCheck(t *testing.T) {
 		"undeclared media type":       {contract, "body", "image/gif", "<html>", Runs, false},
 		"undeclared text":             {contract, "body", "text/html", "<html>", "", true},
 		"no body":                     {contract, "body", "", "", "", true},
+		"undeclared form":             {contract, "none", multi, part(`name="x"; filename="a.php"`, "", "a") + "--b--", Runs, false},
+		"undeclared picture":          {contract, "none", "image/png", "<html>", Runs, false},
+		"undeclared json":             {contract, "none", "application/json", "{}", "", true},
 		"malformed media type":        {contract, "body", "image", "x", "media.malformed", true},
 		"sealed":                      {contract, "sealed", "image/png", "<html>", "", true},
 		"stream":                      {contract, "stream", "application/octet-stream", "<html>", "", true},
