@@ -39,7 +39,12 @@ const bodies = head + `
                 meta: {$ref: '#/components/schemas/Address'}
                 pages: {type: array, items: {type: string, format: binary}, maxItems: 2}
                 strict: {type: string, contentMediaType: image/png}
+                bytes: {type: string, contentMediaType: application/octet-stream}
+                said: {type: string, format: binary}
+                letter: {type: string, contentMediaType: application/msword}
+                table: {type: string, format: binary, contentMediaType: text/csv}
             encoding:
+              said: {contentType: application/octet-stream}
               photo: {contentType: 'image/png, image/jpeg'}
           text/plain: {schema: {type: integer, maximum: 9}}
           image/*: {}
@@ -241,6 +246,10 @@ func TestMultipart(t *testing.T) {
 		"unknown":           {photo + part(`name="role"`, "", "admin"), unknownProperty, "body /role"},
 		"two pages":         {photo + part(`name="pages"; filename="1"`, "image/png", "x") + part(`name="pages"; filename="2"`, "image/png", "x"), "", ""},
 		"too many pages":    {photo + strings.Repeat(part(`name="pages"; filename="1"`, "image/png", "x"), 3), badBody, "body /pages"},
+		"picture as bytes":  {photo + part(`name="bytes"; filename="a.png"`, "image/png", "x") + part(`name="said"; filename="a.png"`, "image/png", "x"), "", ""},
+		"letter":            {photo + part(`name="letter"; filename="a.doc"`, "application/msword", "x"), "", ""},
+		"page as letter":    {photo + part(`name="letter"; filename="a.doc"`, "text/html", "x"), badMediaType, "body /letter"},
+		"page as table":     {photo + part(`name="table"; filename="a.csv"`, "text/html", "x"), badMediaType, "body /table"},
 		"photo given twice": {photo + photo, badBody, "body /photo"},
 	} {
 		v := judgeBody(t, c, "/order", "multipart/form-data; boundary=b", w.parts+"--b--\r\n")

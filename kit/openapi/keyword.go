@@ -130,7 +130,7 @@ func (t *translation) member(m member) {
 		t.schemaMap(m, t.inside())
 	case count:
 		if v.kind != number || strings.HasPrefix(v.text, "-") || !isWhole(v.text) {
-			t.fail(v, "", "%s is not a whole number from 0 up", m.name)
+			t.s.l.failCount(m.name, v)
 			return
 		}
 		t.out[m.name] = json.Number(v.text)
@@ -157,6 +157,10 @@ func (t *translation) member(m member) {
 func isWhole(s string) bool {
 	_, err := strconv.ParseInt(s, 10, 32)
 	return err == nil
+}
+
+func (l *loader) failCount(name string, n *node) {
+	l.fail(n, "", "%s is not a whole number from 0 up", name)
 }
 
 // below is the mode of a schema for a part of the value.

@@ -172,7 +172,7 @@ func (l *loader) field(s *shape, encoding *node, kind body.Kind) *field {
 		content = s.items
 	}
 	f.json = content.types.has(object) || content.types.has(list)
-	if kind, ok := kindOf(content.media); ok && kind == body.Opaque {
+	if kind, ok := kindOf(content.media); content.media != "" && (content.format == "binary" || !ok || kind == body.Opaque) {
 		f.media = []string{content.media}
 	}
 	if encoding == nil {

@@ -58,7 +58,7 @@ func (f *field) checkType(part *body.Part, o *formObject) *problem {
 	}
 	if f.media != nil {
 		for _, m := range f.media {
-			if m == given || m == "*/*" || strings.HasSuffix(m, "/*") && strings.HasPrefix(given, m[:len(m)-1]) {
+			if m == given || m == "*/*" || len(f.media) == 1 && saysNothing(m) || strings.HasSuffix(m, "/*") && strings.HasPrefix(given, m[:len(m)-1]) {
 				return nil
 			}
 		}

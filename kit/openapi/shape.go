@@ -70,6 +70,7 @@ func (s *schemas) shape(n *node) *shape {
 	s.depth++
 	defer func() { s.depth-- }()
 	s.addShape(made, n, map[*node]bool{})
+	made.largest = s.largest(n, map[*node]int64{})
 	if made.types == 0 && (len(made.properties) > 0 || made.additional != nil) {
 		made.types = typeBits["object"]
 	}
@@ -103,9 +104,6 @@ func (s *schemas) ownShape(made *shape, n *node) {
 	if m := n.str("contentMediaType"); m != "" && n.get("contentEncoding") == nil {
 		made.media, _ = rangeOf(m)
 	}
-	if m := n.get("maxLength"); m != nil && made.largest == 0 {
-		made.largest, _ = strconv.ParseInt(m.text, 10, 64)
-	}
 	if items := n.get("items"); items != nil && made.items == nil {
 		made.items = s.shape(items)
 	}
@@ -119,6 +117,56 @@ func (s *schemas) ownShape(made *shape, n *node) {
 			made.additional = s.shape(a)
 		}
 	}
+}
+
+// largest is the least of all maxLength that apply to a value, 0 when none does. Of alternatives the most counts, of those that
+// say something.
+func (s *schemas) largest(n *node, known map[*node]int64) int64 {
+	if n == nil || n.kind != object {
+		return 0
+	}
+	if most, ok := known[n]; ok {
+		return most
+	}
+	known[n] = 0 // a schema that leads back to itself says nothing more
+	var bounds []int64
+	if target := n.get("$ref"); target != nil {
+		bounds = append(bounds, s.largest(s.l.follow(target), known))
+	}
+	if s.l.minor > 0 || n.get("$ref") == nil {
+		bounds = append(bounds, s.ownLargest(n))
+		for _, part := range n.get("allOf").all() {
+			bounds = append(bounds, s.largest(part, known))
+		}
+		for _, alternatives := range [][]*node{n.get("anyOf").all(), n.get("oneOf").all(), {n.get("then"), n.get("else")}} {
+			var most int64
+			for _, a := range alternatives {
+				most = max(most, s.largest(a, known))
+			}
+			bounds = append(bounds, most)
+		}
+	}
+	least := int64(0)
+	for _, b := range bounds {
+		if b > 0 && (least == 0 || b < least) {
+			least = b
+		}
+	}
+	known[n] = least
+	return least
+}
+
+// ownLargest is the maxLength of one schema. The schema of a file isn't translated, so what would be no bound is noted here.
+func (s *schemas) ownLargest(n *node) int64 {
+	m := n.get("maxLength")
+	if m == nil {
+		return 0
+	}
+	most, err := strconv.ParseInt(m.text, 10, 64)
+	if m.kind != number || err != nil || most < 0 {
+		s.l.failCount("maxLength", m)
+	}
+	return most
 }
 
 // typesOfValues reads the types of const and enum, when a schema gives no type.
