@@ -6,6 +6,11 @@ import (
 	"github.com/gabriel-vasile/mimetype"
 )
 
+// declaredAs tells that a file is what its client says it is. Systems with an office program say that it owns tables of text.
+func (f finding) declaredAs(claim string) bool {
+	return f.fits(claim) || claim == "application/vnd.ms-excel" && isA(f.kind, text) && activeKind(f.kind) == "" && !f.kind.Is(svg)
+}
+
 // fits tells that a file is what a media type or range claims.
 func (f finding) fits(claim string) bool {
 	return agrees(claim, f.kind) && !(f.unread && isA(f.kind, text) && claimsXML(claim))
@@ -25,6 +30,8 @@ func agrees(claim string, found *mimetype.MIME) bool {
 	}
 	claimed := mimetype.Lookup(claim)
 	switch {
+	case isA(found, text) && activeKind(found) != "": // what is admitted as a page is no table, and no other text
+		return activeKind(claimed) != "" && isA(found, claim)
 	case claimed == nil:
 		return agreesUnknown(top, sub, found)
 	case isA(found, claim):

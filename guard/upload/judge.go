@@ -40,6 +40,9 @@ func (g *Guard) judge(f file) gate.Verdict {
 			return g.runs(f, t, "declared "+told(f.declared)+", found "+found.name()+" that holds "+t)
 		}
 	}
+	if unknown := found.kind.Parent() == nil || found.kind.Is(text) && !isText(f.data); unknown && isCommand(f.named) && !g.tolerates(exe) {
+		return g.runs(f, exe, "is named like "+exe)
+	}
 	if t := activeKind(found.kind); t != "" && !g.tolerates(t) {
 		return g.runs(f, t, "declared "+told(f.declared)+", found "+found.name())
 	}
@@ -48,7 +51,7 @@ func (g *Guard) judge(f file) gate.Verdict {
 		return gate.Deny(gate.Attack, Escape, "%s: an entry of the archive leads out of its folder", f.place).At("guards.upload")
 	case found.broken != "":
 		return f.mismatch("found the beginning of %s, %s", found.name(), found.broken)
-	case !found.fits(f.declared):
+	case !found.declaredAs(f.declared):
 		return f.mismatch("found %s", found.name())
 	}
 	if extension, t := typeOfName(f.named); !found.fits(t) {

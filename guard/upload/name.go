@@ -13,7 +13,7 @@ import (
 const longestName = 255
 
 var (
-	codedSign = regexp.MustCompile(`(?i)%(25)*([01][0-9a-f]|2e|2f|5c|7f)`) // browsers write a quote as %22: that is let be
+	codedSign = regexp.MustCompile(`(?i)%(25)*(0[0ad]|2e|2f|5c)`) // browsers write a quote as %22, and people 50%10: those are let be
 	device    = regexp.MustCompile(`(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)`)
 )
 
@@ -23,11 +23,11 @@ func wrongName(name string) string {
 	if name == "" {
 		return ""
 	}
-	alike := norm.NFKC.String(name)
+	alike := norm.NFKC.String(unmarked(name))
 	switch {
 	case len(name) > longestName:
 		return "is longer than file systems take"
-	case strings.IndexFunc(name, hidden) >= 0:
+	case strings.IndexFunc(name, hidden) >= 0, !marksWell(name):
 		return "holds a sign that nobody sees"
 	case strings.ContainsAny(alike, `/\`), codedSign.MatchString(name):
 		return "holds a path, or a coded sign of one"
@@ -41,15 +41,46 @@ func wrongName(name string) string {
 	return ""
 }
 
-// hidden: control signs, marks of direction, signs without width.
+// hidden: control signs, overrides of direction, signs without width that no language needs.
 func hidden(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && !isJoiner(r) && !isDirection(r) || r == unicode.ReplacementChar
+}
+
+// isJoiner tells the signs that join letters, or keep them apart: Persian, the languages of India and many emoji need them.
+func isJoiner(r rune) bool { return r == '\u200c' || r == '\u200d' }
+
+// isDirection tells the marks that names of two directions need at their seams.
+func isDirection(r rune) bool { return r == '\u200e' || r == '\u200f' }
+
+// unmarked is a name without those signs, as it is compared: a file system may leave them out.
+func unmarked(name string) string {
+	return strings.Map(func(r rune) rune {
+		if isJoiner(r) || isDirection(r) {
+			return -1
+		}
+		return r
+	}, name)
+}
+
+// marksWell tells that those signs stand where they mean something: joiners between letters or emoji, which are never of ASCII, and
+// a mark of direction alone.
+func marksWell(name string) bool {
+	signs := []rune(name)
+	joins := func(i int) bool {
+		return i >= 0 && i < len(signs) && signs[i] > unicode.MaxASCII && (unicode.IsLetter(signs[i]) || unicode.IsMark(signs[i]) || unicode.IsSymbol(signs[i]))
+	}
+	for i, r := range signs {
+		if isJoiner(r) && !(joins(i-1) && joins(i+1)) || i > 0 && isDirection(r) && isDirection(signs[i-1]) {
+			return false
+		}
+	}
+	return true
 }
 
 // extensions are the parts of a name behind its dots, in lower case, each up to the first sign that is no letter or digit: some
 // servers end them there.
 func extensions(name string) []string {
-	parts := strings.Split(strings.ToLower(norm.NFKC.String(name)), ".")[1:]
+	parts := strings.Split(strings.ToLower(norm.NFKC.String(unmarked(name))), ".")[1:]
 	for i, p := range parts {
 		if end := strings.IndexFunc(p, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }); end >= 0 {
 			parts[i] = p[:end]
@@ -82,7 +113,7 @@ var (
 		"application/x-rpm":          {"rpm"},
 		"application/wasm":           {"wasm"},
 		vba:                          {"docm", "dotm", "xlsm", "xltm", "xlam", "pptm", "potm", "ppsm", "xll"},
-		exe:                          {"exe", "dll", "com", "scr", "pif", "cpl", "sys"},
+		exe:                          {"exe", "dll", "scr", "pif", "cpl", "sys"},
 		"application/x-ms-installer": {"msi", "msp", "mst"},
 		"application/x-ms-shortcut":  {"lnk", "url", "scf", "reg", "desktop"},
 		"application/x-java-applet":  {"class"},
@@ -107,7 +138,7 @@ var (
 		"application/epub+zip": {"epub"}, zipd: {"zip"}, "application/gzip": {"gz", "tgz"}, "application/x-7z-compressed": {"7z"}, "application/vnd.rar": {"rar"},
 		"audio/mpeg": {"mp3"}, "audio/wav": {"wav"}, "audio/flac": {"flac"}, "audio/ogg": {"ogg", "oga"}, "audio/mp4": {"m4a"},
 		"video/mp4": {"mp4", "m4v"}, "video/quicktime": {"mov"}, "video/webm": {"webm"}, "video/x-msvideo": {"avi"},
-		"text/csv": {"csv"}, "text/plain": {"txt", "md", "log"}, "application/json": {"json"}, "text/xml": {"xml"}, "text/calendar": {"ics"}, "text/vcard": {"vcf"},
+		"text/csv": {"csv"}, "text/plain": {"txt", "md", "log"}, "application/json": {"json"}, "text/xml": {"xml", "rss", "atom", "rdf", "mml"}, "text/calendar": {"ics"}, "text/vcard": {"vcf"},
 	}
 )
 
@@ -133,6 +164,13 @@ func typeOfName(name string) (extension, t string) {
 	}
 	extension = parts[len(parts)-1]
 	return extension, kept(usual, extension)
+}
+
+// isCommand tells the name of a program of old systems, which is also that of a host: example.com. Such a program has no mark of
+// its own.
+func isCommand(name string) bool {
+	parts := extensions(name)
+	return len(parts) > 0 && parts[len(parts)-1] == "com"
 }
 
 // kept finds the type that lists an extension.
