@@ -4,6 +4,8 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"io/fs"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -11,13 +13,22 @@ import (
 	"github.com/gabriel-vasile/mimetype"
 )
 
-// mostEntries bounds how much of an archive's list is read.
-const mostEntries = 10_000
+// Bounds of what is read of an archive. The lists of nested archives count, too.
+const (
+	mostEntries = 10_000
+	longestPath = 4096
+)
+
+// Marks of an archive's list, and of the entries themselves.
+const (
+	listed = "PK\x01\x02"
+	stored = "PK\x03\x04"
+)
 
 // unpack reads the list of an archive, which is what programs go by, and says what kind of archive it is: office files, Java and
 // Android packages are archives of certain entries. What the entries hold is not looked into.
 func (f *finding) unpack(data []byte) {
-	if bytes.Count(data, []byte("PK\x01\x02")) > mostEntries {
+	if bytes.Count(data, []byte(listed)) > mostEntries || bytes.Count(data, []byte(stored)) > mostEntries {
 		f.broken = "with more entries than are looked at"
 		return
 	}
@@ -26,11 +37,13 @@ func (f *finding) unpack(data []byte) {
 		f.broken = "but its list of entries can't be read"
 		return
 	}
+	for name := range localNames(data) {
+		f.escapes = f.escapes || len(name) > longestPath || leaves(name)
+	}
 	var names []string
 	for _, e := range r.File {
-		name := strings.ReplaceAll(e.Name, `\`, "/")
-		f.escapes = f.escapes || leaves(name)
-		names = append(names, strings.ToLower(name))
+		f.escapes = f.escapes || leaves(e.Name) || e.Mode()&fs.ModeSymlink != 0 // a link leads anywhere
+		names = append(names, strings.ToLower(strings.ReplaceAll(e.Name, `\`, "/")))
 	}
 	has := func(name string) bool { return slices.Contains(names, name) }
 	below := func(folder string) bool {
@@ -64,8 +77,29 @@ func (f *finding) unpack(data []byte) {
 	f.kind = mimetype.Lookup(kind)
 }
 
+// localNames finds the names that stand before the entries themselves: programs that unpack as the bytes come go by these, and
+// know no list.
+func localNames(data []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		const head = 30
+		for {
+			at := bytes.Index(data, []byte(stored))
+			if at < 0 || len(data)-at < head {
+				return
+			}
+			data = data[at:]
+			end := min(len(data), head+longestPath+1, head+int(binary.LittleEndian.Uint16(data[26:])))
+			if !yield(string(data[head:end])) {
+				return
+			}
+			data = data[4:]
+		}
+	}
+}
+
 // leaves tells that an entry would be written outside of the folder that the archive is unpacked in.
 func leaves(name string) bool {
+	name = strings.ReplaceAll(name, `\`, "/")
 	return strings.HasPrefix(name, "/") || len(name) > 1 && name[1] == ':' || slices.Contains(strings.Split(name, "/"), "..")
 }
 
@@ -82,5 +116,5 @@ func appended(data []byte) bool {
 		return true
 	}
 	list := len(data) - len(tail) + at - int(binary.LittleEndian.Uint32(tail[at+12:]))
-	return list >= 0 && bytes.HasPrefix(data[list:], []byte("PK\x01\x02"))
+	return list >= 0 && bytes.HasPrefix(data[list:], []byte(listed))
 }

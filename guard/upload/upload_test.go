@@ -11,6 +11,7 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -65,6 +66,23 @@ func zipped(t testing.TB, names ...string) []byte {
 		}
 	}
 	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// link is an archive with a link to somewhere.
+func link(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	h := &zip.FileHeader{Name: "a"}
+	h.SetMode(fs.ModeSymlink | 0o777)
+	e, err := w.CreateHeader(h)
+	if err == nil {
+		_, err = e.Write([]byte("/etc/passwd"))
+	}
+	if err != nil || w.Close() != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -136,6 +154,12 @@ func TestFiles(t *testing.T) {
 		"zip slip":                        {file{declared: zipd, data: zipped(t, "a/../../b")}, Escape},
 		"zip slip of Windows":             {file{declared: zipd, data: zipped(t, `..\b`)}, Escape},
 		"zip to a drive":                  {file{declared: zipd, data: zipped(t, "C:/b")}, Escape},
+		"zip slip before the entry":       {file{declared: zipd, data: bytes.Replace(zipped(t, "a/b/c/d"), []byte("a/b/c/d"), []byte("a/../.."), 1)}, Escape},
+		"zip slip beside the list":        {file{declared: zipd, data: join(zipped(t, "../b")[:34], zipped(t, "a"))}, Escape},
+		"zip with a link":                 {file{declared: zipd, data: link(t)}, Escape},
+		"zip with a path without end":     {file{declared: zipd, data: zipped(t, strings.Repeat("a/", 4096))}, Escape},
+		"zip with too many entries":       {file{declared: zipd, data: join(zipped(t, "a")[:31], bytes.Repeat([]byte("PK\x03\x04"), 10_000), zipped(t, "a"))}, Type},
+		"zip of a zip":                    {file{declared: zipd, data: zipped(t, "a.zip", "b/c.zip")}, ""},
 		"zip with dots in names":          {file{declared: zipd, data: zipped(t, "a..b/...c")}, ""},
 		"zip without its list":            {file{declared: zipd, data: word[:len(word)-30]}, Type},
 		"zip behind a picture":            {file{declared: "image/jpeg", data: join(jpg, word)}, Type},
