@@ -31,7 +31,7 @@ func agrees(claim string, found *mimetype.MIME) bool {
 	claimed := mimetype.Lookup(claim)
 	switch {
 	case isA(found, text) && activeKind(found) != "": // what is admitted as a page is no table, and no other text
-		return activeKind(claimed) != "" && isA(found, claim)
+		return activeKind(claimed) != "" && isA(found, claim) || claim == markdown && found.Is("text/html") // HTML is part of it
 	case claimed == nil:
 		return agreesUnknown(top, sub, found)
 	case isA(found, claim):

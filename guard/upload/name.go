@@ -138,7 +138,7 @@ var (
 		"application/epub+zip": {"epub"}, zipd: {"zip"}, "application/gzip": {"gz", "tgz"}, "application/x-7z-compressed": {"7z"}, "application/vnd.rar": {"rar"},
 		"audio/mpeg": {"mp3"}, "audio/wav": {"wav"}, "audio/flac": {"flac"}, "audio/ogg": {"ogg", "oga"}, "audio/mp4": {"m4a"},
 		"video/mp4": {"mp4", "m4v"}, "video/quicktime": {"mov"}, "video/webm": {"webm"}, "video/x-msvideo": {"avi"},
-		"text/csv": {"csv"}, "text/plain": {"txt", "md", "log"}, "application/json": {"json"}, "text/xml": {"xml", "rss", "atom", "rdf", "mml"}, "text/calendar": {"ics"}, "text/vcard": {"vcf"},
+		"text/csv": {"csv"}, "text/plain": {"txt", "log"}, markdown: {"md"}, "application/json": {"json"}, "text/xml": {"xml", "rss", "atom", "rdf", "mml"}, "text/calendar": {"ics"}, "text/vcard": {"vcf"},
 	}
 )
 

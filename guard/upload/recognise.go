@@ -37,6 +37,8 @@ const (
 	zipd = "application/zip"
 	text = "text/plain"
 
+	markdown = "text/markdown"
+
 	exe    = "application/vnd.microsoft.portable-executable"
 	script = "text/javascript"
 	php    = "text/x-php"

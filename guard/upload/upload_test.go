@@ -321,6 +321,8 @@ func TestXML(t *testing.T) {
 		`<c>` + "\xe9</c>":                                                                      Type,
 		`<c>`:                                                                                   Type,
 		`a`:                                                                                     Type,
+		strings.Repeat(`<!DOCTYPE c>`, 2) + `<c/>`:                                              Type,
+		`<!DOCTYPE c [` + strings.Repeat(`<!ENTITY a "x">`, 5000) + `]><c/>`:                    Type,
 		strings.Repeat("<c>", 1000) + strings.Repeat("</c>", 1000):                              Type,
 	} {
 		g := newGuard(t, Config{})
@@ -352,6 +354,9 @@ func TestConfigured(t *testing.T) {
 		"page, tolerated until":      {Config{Active: Active{Types: []string{html}, Risk: gate.Risk{AcceptRisk: "why", Until: now().Add(-time.Hour)}}}, page, Runs},
 		"page where pdf is declared": {Config{Active: Active{Types: []string{html}, Risk: risk}}, file{data: page.data, said: &openapi.File{Types: []string{pdf}}}, Type},
 		"page as text":               {Config{Active: Active{Types: []string{html}, Risk: risk}}, file{data: page.data, declared: text}, Type},
+		"markdown from HTML":         {Config{}, file{named: "a.md", declared: markdown, data: []byte("<p align=center>")}, Runs},
+		"markdown, tolerated":        {Config{Active: Active{Types: []string{html}, Risk: risk}}, file{named: "a.md", declared: markdown, data: []byte("<p align=center>")}, ""},
+		"markdown":                   {Config{}, file{named: "a.md", declared: markdown, data: []byte("# a\n<p align=center>")}, ""},
 		"page for a table":           {Config{Active: Active{Types: []string{html}, Risk: risk}}, file{data: page.data, said: &openapi.File{Types: []string{"text/csv"}}}, Type},
 		"page for a text of its own": {Config{Active: Active{Types: []string{html}, Risk: risk}}, file{data: page.data, said: &openapi.File{Types: []string{"text/x-own"}}}, Type},
 		"page for a page":            {Config{Active: Active{Types: []string{html}, Risk: risk}}, file{data: page.data, said: &openapi.File{Types: []string{html}}}, ""},
@@ -411,7 +416,7 @@ func TestActiveTypesAreKnown(t *testing.T) {
 	seen := map[string]bool{}
 	for _, table := range []map[string][]string{anywhere, atTheEnd, usual} {
 		for name, list := range table {
-			if mimetype.Lookup(name) == nil && !isActive(name) {
+			if mimetype.Lookup(name) == nil && !isActive(name) && name != markdown {
 				t.Errorf("%s is no type of the library", name)
 			}
 			for _, e := range list {
@@ -657,6 +662,8 @@ func FuzzRecognise(f *testing.F) {
 	}
 	f.Add(zipped(f, "[Content_Types].xml", "word/document.xml"), "a.docx")
 	f.Add([]byte(`<svg xmlns="http://www.w3.org/2000/svg"><a href="x"/></svg>`), "a.svg")
+	f.Add([]byte(`<!DOCTYPE svg [<!ENTITY a "x">]><s:svg xmlns:s="http://www.w3.org/2000/svg">&a;</s:svg>`), "a.xml")
+	f.Add(utf16le(`<?xml version="1.0"?><x:p xmlns:x="http://www.w3.org/1999/xhtml"/>`), "a\u200e.txt")
 	f.Add([]byte("%PDF-1.7 /JS ("), "a.pdf")
 	f.Add([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00,"), "a.php;.gif")
 	ole, _ := base64.StdEncoding.DecodeString("0M8R4KGxGuE=")

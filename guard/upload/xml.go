@@ -22,8 +22,11 @@ type document struct {
 	runs    bool // a browser would run something of it
 }
 
-// deepest is how far elements may be nested; readers of XML end there too.
-const deepest = 256
+// Bounds of what is read as XML. Where deepest ends, readers of XML end too.
+const (
+	deepest        = 256
+	longestDocType = 64 << 10
+)
 
 // walk reads XML as browsers do. A script by any prefix runs, and so does a style sheet that makes a page of the document. Elements
 // that browsers draw are asked for more: those that hold pages, attributes for events, links to scripts, animations that would set
@@ -46,7 +49,7 @@ func walk(data []byte, picture bool) document {
 			found.runs = found.runs || t.Target == "xml-stylesheet"
 		case xml.Directive:
 			entities, ok := plainEntities(t, data)
-			if !ok {
+			if !ok || d.Entity != nil { // there is one declaration of a type
 				return found
 			}
 			d.Entity = entities
@@ -125,6 +128,9 @@ var (
 // plainEntities reads the entities that a document declares, as drawing programs do: names for plain text. What else a declaration
 // could set, such as an attribute that no element shows, needs quotes, and is not read; nor are entities that blow a document up.
 func plainEntities(directive, data []byte) (map[string]string, bool) {
+	if len(directive) > longestDocType {
+		return nil, false
+	}
 	parts := docType.FindSubmatch(directive)
 	if parts == nil {
 		return nil, false
