@@ -123,8 +123,8 @@ func isRange(t string) bool {
 	return ok && top != "" && sub != "" && t == strings.ToLower(t) && !strings.ContainsAny(t, " ;,\t\"") && !strings.Contains(top, "*") && (sub == "*" || !strings.Contains(sub, "*"))
 }
 
-// NeedsBody tells that the operation may be sent files: not when it streams, or when its contract declares bodies and no file.
-// Where it declares no body at all, who enforces the contract refuses one; where nobody does, it may be a form.
+// NeedsBody tells that the operation may be sent files: not when it streams, or when all its bodies were accepted as opaque. Who
+// enforces the contract refuses a form that it doesn't declare; where nobody does, it comes here.
 func (g *Guard) NeedsBody(op *gate.Operation) bool {
 	if streams(op) {
 		return false
@@ -132,7 +132,7 @@ func (g *Guard) NeedsBody(op *gate.Operation) bool {
 	if op.Contract == nil || len(op.Contract.Bodies) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(op.Contract.Bodies, g.mayHoldFiles)
+	return slices.ContainsFunc(op.Contract.Bodies, func(b *openapi.Body) bool { return !b.Unseen })
 }
 
 // mayHoldFiles: a form may hold files that it doesn't declare.
