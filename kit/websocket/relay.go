@@ -235,6 +235,10 @@ func (p *pump) step() bool {
 		return false
 	}
 	size, violation := p.parser.Advance(p.buffer[:p.held])
+	code, ended := p.parser.Ended()
+	if ended && violation == nil { // before the other end can answer
+		p.closes(p.by, code)
+	}
 	_, err := p.to.Write(p.buffer[:size])
 	p.held = copy(p.buffer[:], p.buffer[size:p.held])
 	p.cut = err != nil
@@ -246,10 +250,6 @@ func (p *pump) step() bool {
 	if err != nil {
 		p.finish(End{}, Result{By: string(other(p.by)), Code: Abnormal, Detail: "it takes no more: " + plain(err)})
 		return false
-	}
-	code, ended := p.parser.Ended()
-	if ended {
-		p.closes(p.by, code)
 	}
 	return !ended
 }
