@@ -168,7 +168,23 @@ func eventually(ok func() bool) bool {
 }
 
 func deps(t *testing.T, h http.Handler) Deps {
-	return Deps{Handler: h, Now: time.Now, StateDir: filepath.Join(t.TempDir(), "state"), Poll: 10 * time.Millisecond}
+	return Deps{Handler: h, Now: time.Now, StateDir: filepath.Join(folder(t), "state"), Poll: 10 * time.Millisecond}
+}
+
+// folder is a folder that goes with the test, as soon as nothing is put into it any more: certmagic, once stopped, ends what it
+// was about by itself.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "listen-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !eventually(func() bool { return os.RemoveAll(dir) == nil }) {
+			t.Errorf("%s can't be removed", dir)
+		}
+	})
+	return dir
 }
 
 // run starts a server that ends with the test.
