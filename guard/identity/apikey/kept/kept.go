@@ -250,10 +250,12 @@ func (k *Keys) Revoke(ctx context.Context, id, by, why string) (done apikey.Key,
 	return apikey.Key{}, fmt.Errorf("somebody else changes this API key all the time (%w); try again", k.errors.Conflict)
 }
 
-// RevokeAll revokes every key in force for which matches, and gives how many. A store that is away is an error only when there
-// is one.
+// RevokeAll revokes every key in force for which matches, and gives how many. Without an error there is no other: a store that is
+// away, or a record that can't be read, may hold one that is not known here.
 func (k *Keys) RevokeAll(ctx context.Context, matches func(apikey.Key) bool, by, why string) (n int, err error) {
-	_ = k.Load(ctx) // what is known is followed anyway; a change that the store doesn't take says so
+	if err := k.Load(ctx); err != nil {
+		return 0, err
+	}
 	for _, one := range k.all() {
 		if one.Revoked != nil || !k.now().Before(one.Expires) || !matches(one) {
 			continue
@@ -263,7 +265,17 @@ func (k *Keys) RevokeAll(ctx context.Context, matches func(apikey.Key) bool, by,
 		}
 		n++
 	}
+	if k.unreadable() > 0 {
+		return n, errUnknown
+	}
 	return n, nil
+}
+
+// unreadable is how many records are not understood here.
+func (k *Keys) unreadable() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.unread)
 }
 
 // get reads a key from the store that was not revoked. One that has ended can be rotated, and put away.

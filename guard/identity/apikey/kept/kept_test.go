@@ -503,8 +503,8 @@ func TestRevokeAll(t *testing.T) {
 		t.Error(n, err)
 	}
 	gone.Store(true)
-	for all, want := range map[bool]error{true: store.ErrUnavailable, false: nil} {
-		if n, err := k.RevokeAll(t.Context(), func(apikey.Key) bool { return all }, "ann", ""); n != 0 || !errors.Is(err, want) {
+	for _, all := range []bool{true, false} { // one that was made elsewhere is not known here
+		if n, err := k.RevokeAll(t.Context(), func(apikey.Key) bool { return all }, "ann", ""); n != 0 || !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("while the store is away, %v: %d, %v", all, n, err)
 		}
 	}
