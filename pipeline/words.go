@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func needs(any []gate.Need) string {
 		if n.AnyCaller {
 			return ""
 		}
-		if w := need(n); w != "" {
+		if w := need(n); w != "" && !slices.Contains(words, w) { // schemes of a contract may ask for the same
 			words = append(words, w)
 		}
 	}

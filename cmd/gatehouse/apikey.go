@@ -193,7 +193,7 @@ func noKeyInArguments(c *cobra.Command, args []string) error {
 
 // noKeyIn refuses a key in an argument, where every process of this machine sees it.
 func noKeyIn(args []string) error {
-	if id, found := apikey.In(strings.Join(args, " ")); found {
+	if id, _, found := apikey.In(strings.Join(args, " ")); found {
 		return fmt.Errorf("never write a key as an argument: every process of this machine sees it, and the shell's history keeps it; write its id, and replace it: gatehouse apikey rotate %s --overlap 0s", id)
 	}
 	return nil

@@ -8,7 +8,6 @@ package apikey
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -78,11 +77,6 @@ func NewEntry(k Key, digest Digest) *Entry {
 	}}
 }
 
-// Holds compares a digest with the key's, whole and in constant time (row E25).
-func (e *Entry) Holds(digest Digest) bool {
-	return subtle.ConstantTimeCompare(e.digest[:], digest[:]) == 1
-}
-
 // Digest is the key's.
 func (e *Entry) Digest() Digest { return e.digest }
 
@@ -120,13 +114,14 @@ func New(api, field string, keys Keys, now func() time.Time) *Reader {
 	return &Reader{api: api, field: field, keys: keys, now: now}
 }
 
-// nobody is compared with a key that isn't there. Nothing has the digest of zeros.
-var nobody = &Entry{}
-
 // Read looks for a key and judges it.
 func (r *Reader) Read(_ context.Context, x *gate.Exchange) (*gate.Principal, bool, gate.Verdict) {
-	if id, found := inURL(x); found {
-		return nil, true, bad(InURL, "an API key in the address: send it in the field %s; this one has been written down on the way, so replace it: gatehouse apikey rotate %s --overlap 0s", r.field, id)
+	if d, found := inURL(x); found {
+		v := bad(InURL, "an API key in the address: send it in the field %s", r.field)
+		if e := r.find(d); e != nil { // anybody can make up one of a known id
+			v.Detail += "; this one has been written down on the way, so replace it: gatehouse apikey rotate " + e.ID + " --overlap 0s"
+		}
+		return nil, true, v
 	}
 	values := x.Request.Fields[r.field]
 	switch len(values) {
@@ -147,22 +142,23 @@ func (r *Reader) Read(_ context.Context, x *gate.Exchange) (*gate.Principal, boo
 	return &e.caller, true, v
 }
 
+// find gives the entry of a key, by the digest of the whole of it (row E25); nil when there is none.
+func (r *Reader) find(d Digest) *Entry {
+	if r.keys == nil {
+		return nil
+	}
+	return r.keys.Find(d)
+}
+
 // judge takes the same way for an id that isn't there and for another secret (row E35), and says nothing of a key before its
 // secret was right.
-func (r *Reader) judge(id string, digest Digest) (*Entry, gate.Verdict) {
-	e, heard := nobody, false
-	if r.keys != nil {
-		heard = r.keys.Heard()
-		if found := r.keys.Find(digest); found != nil {
-			e = found
-		}
-	}
-	right := e.Holds(digest)
-	now := r.now()
+func (r *Reader) judge(id string, d Digest) (*Entry, gate.Verdict) {
+	heard := r.keys != nil && r.keys.Heard()
+	e, now := r.find(d), r.now()
 	switch {
-	case !right && !heard:
+	case e == nil && !heard:
 		return nil, gate.Deny(gate.Unavailable, Unsure, "no API key %s holds here, and the store was not heard of lately: it may have been made elsewhere", id).With("Retry-After", "5")
-	case !right:
+	case e == nil:
 		return nil, bad(Unknown, "no API key %s, or not with this secret", id)
 	case e.Revoked != nil:
 		return nil, bad(Revoked, "API key %s of %s was revoked by %s", id, e.Owner, e.Revoked.By)
@@ -176,19 +172,18 @@ func (r *Reader) judge(id string, digest Digest) (*Entry, gate.Verdict) {
 }
 
 // inURL finds a key in path or query.
-func inURL(x *gate.Exchange) (id string, found bool) {
-	if id, found = In(x.Request.Path); found {
-		return id, true
+func inURL(x *gate.Exchange) (d Digest, found bool) {
+	if _, d, found = In(x.Request.Path); found {
+		return d, true
 	}
 	for _, p := range x.Request.Query {
-		if id, found = In(p.Value); found {
-			return id, true
-		}
-		if id, found = In(p.Name); found {
-			return id, true
+		for _, text := range []string{p.Name, p.Value} {
+			if _, d, found = In(text); found {
+				return d, true
+			}
 		}
 	}
-	return "", false
+	return Digest{}, false
 }
 
 func bad(reason gate.Reason, format string, args ...any) gate.Verdict {

@@ -163,7 +163,14 @@ func TestInTheAddress(t *testing.T) {
 			t.Errorf("%s: %v %+v", name, found, v)
 		}
 	}
-	x := asked(field, key)
+	// Of a key that somebody made up with a known id nobody is told to replace the true one.
+	_, other := fresh(t)
+	x := asked(field)
+	x.Request.Query = []canon.Pair{{Name: withID(t, other, id)}}
+	if _, _, v := r.Read(t.Context(), x); v.Reason != apikey.InURL || strings.Contains(v.Detail, "rotate") {
+		t.Errorf("made up: %+v", v)
+	}
+	x = asked(field, key)
 	x.Request.Query = []canon.Pair{{Name: "q", Value: key[:40]}, {Name: "r", Value: apikey.Prefix}}
 	if _, _, v := r.Read(t.Context(), x); !v.Allowed() {
 		t.Errorf("what is no key may stand in an address: %+v", v)

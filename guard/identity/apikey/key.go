@@ -90,17 +90,17 @@ func IsID(text string) bool {
 	return len(text) == idLetters && strings.Trim(text, idAlphabet) == ""
 }
 
-// In finds a key in a text and gives its id.
-func In(text string) (id string, found bool) {
+// In finds what has the form of a key in a text, and gives its id and its digest.
+func In(text string) (id string, d Digest, found bool) {
 	for {
 		at := strings.Index(text, Prefix)
 		if at < 0 {
-			return "", false
+			return "", Digest{}, false
 		}
 		text = text[at:]
 		if len(text) >= Length {
 			if id, err := Parse(text[:Length]); err == nil {
-				return id, true
+				return id, DigestOf(text[:Length]), true
 			}
 		}
 		text = text[len(Prefix):]

@@ -31,7 +31,7 @@ func TestForm(t *testing.T) {
 		if !leak.Credential(key) {
 			t.Fatalf("kit/leak doesn't know %s", key)
 		}
-		if got, found := apikey.In("https://shop.example/?k=" + key + "&x=1"); !found || got != id {
+		if got, d, found := apikey.In("https://shop.example/?k=" + key + "&x=1"); !found || got != id || d != apikey.DigestOf(key) {
 			t.Fatalf("%q %v", got, found)
 		}
 	}
@@ -84,7 +84,7 @@ func FuzzParse(f *testing.F) {
 		if err == nil && (len(text) != apikey.Length || !strings.HasPrefix(text, apikey.Prefix+id+"_")) {
 			t.Errorf("%q is taken as %q", text, id)
 		}
-		if found, ok := apikey.In("x" + text + "y"); err == nil && (!ok || found != id) {
+		if found, d, ok := apikey.In("x" + text + "y"); err == nil && (!ok || found != id || d != apikey.DigestOf(text)) {
 			t.Errorf("%q is not found in a text", text)
 		}
 	})

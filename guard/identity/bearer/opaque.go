@@ -26,7 +26,7 @@ func isOpaque(token string) bool {
 	case dots == 2, dots == 4, dots > 0 && strings.HasPrefix(token, "eyJ"):
 		return false
 	}
-	if _, key := apikey.In(token); key {
+	if _, _, key := apikey.In(token); key {
 		return false
 	}
 	text := strings.TrimRight(token, "=")
