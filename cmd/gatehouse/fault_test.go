@@ -74,9 +74,7 @@ func TestFaults(t *testing.T) {
 			clock(20*time.Minute)(t, r)
 		}, status: 429, code: gate.TooMany, reason: "rate.address"},
 
-		{control: "waf", fault: "rules that did not compile", guards: inspecting, inject: spoiled, later: func(_ *testing.T, r *house) {
-			broken(r.node.kept.rules)
-		}, status: 500, code: gate.Internal, reason: "waf.engine"},
+		{control: "waf", fault: "rules that did not compile", guards: inspecting, inject: spoiled, later: broken, status: 500, code: gate.Internal, reason: "waf.engine"},
 		{control: "waf", fault: "panic", guards: inspecting, inject: spoiled, status: 500, code: gate.Internal, reason: "guard.panic"},
 
 		{control: "access", fault: "a list that became empty", guards: plainly, later: roles("[]"), status: 403, code: gate.NotAllowed, reason: "access.nobody"},
@@ -231,31 +229,31 @@ func (c counters) CompareAndSwapWithTTL(context.Context, string, int64, int64, t
 	return false, c.err
 }
 
-// spoiled gives the node rules that count as compiled but are not there.
+// spoiled gives the node rules that count as compiled but are not there; once broken is called they tell that they did not
+// compile. Both is settled before the node starts: what it does beside reads these fields.
 func spoiled(_ *testing.T, r *house) {
-	r.node.kept.rules = waf.Load()
-	compiles(r.node.kept.rules, nil)
-}
-
-// broken makes rules tell that they did not compile.
-func broken(rules *waf.Rules) {
-	compiles(rules, errors.New("compile the core rule set: no memory"))
-}
-
-func compiles(rules *waf.Rules, err error) {
+	rules := waf.Load()
 	_ = rules.Ready() // nothing is compiling any more
 	set := reflect.ValueOf(rules).Elem().FieldByName("core").Elem().FieldByName("set").Elem()
-	*(*func() error)(unsafe.Pointer(set.FieldByName("compile").UnsafeAddr())) = func() error { return err }
+	*(*func() error)(unsafe.Pointer(set.FieldByName("compile").UnsafeAddr())) = func() error {
+		if r.broken.Load() {
+			return errors.New("compile the core rule set: no memory")
+		}
+		return nil
+	}
 	engine := set.FieldByName("engine")
 	reflect.NewAt(engine.Type(), unsafe.Pointer(engine.UnsafeAddr())).Elem().SetZero()
+	r.node.kept.rules = rules
 }
+
+func broken(_ *testing.T, r *house) { r.broken.Store(true) }
 
 // Rules that do not compile prevent the start.
 func TestNoStartWithoutRules(t *testing.T) {
 	t.Parallel()
 	r := prepared(t, listening+inspecting+"apis: [{name: a, contract: orders.yaml, to: [\"http://127.0.0.1:1\"]}]\n", nil)
 	spoiled(t, r)
-	broken(r.node.kept.rules)
+	broken(t, r)
 	if err := r.tryStart(); err == nil || !strings.Contains(err.Error(), "core rule set") {
 		t.Errorf("start: %v", err)
 	}

@@ -38,6 +38,7 @@ type house struct {
 	log    *growing
 	token  string // of ann, a customer
 	client *http.Client
+	broken atomic.Bool  // the rules of the WAF did not compile, see spoiled
 	offset atomic.Int64 // by which the node's clock was set, in nanoseconds
 	cancel context.CancelFunc
 	done   chan error

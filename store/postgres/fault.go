@@ -134,13 +134,15 @@ func undone(err error) bool { c := code(err); return c == "40001" || c == "40P01
 // readOnly tells that a server which took writes takes none by now.
 func readOnly(err error) bool { return code(err) == "25006" }
 
-// cut tells that a connection was lost and that the operation may go again: it was never sent, or again is no harm.
+// cut tells that a connection was lost and that the operation may go again: it was refused unread, or again is no harm. The
+// library's SafeToRetry is no witness: a connection that ends while it waits for an answer counts as one that was closed
+// before anything was sent.
 func cut(err error, again bool) bool {
 	var own ours
 	if errors.As(err, &own) || errors.Is(err, errNoConnection) {
 		return false
 	}
-	if pgconn.SafeToRetry(err) || readOnly(err) {
+	if readOnly(err) {
 		return true
 	}
 	switch code(err) {

@@ -423,6 +423,78 @@ func TestCutConnections(t *testing.T) {
 	}
 }
 
+// lateCut is a network that, once told to, loses the answer after a number of answers: what was asked has reached the server.
+type lateCut struct{ answers atomic.Int64 } // that still come; below 0 all do
+
+func (c *lateCut) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	return &lateCutConn{conn, c}, err
+}
+
+type lateCutConn struct {
+	net.Conn
+	network *lateCut
+}
+
+func (c *lateCutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if left := &c.network.answers; err == nil && left.Load() >= 0 && left.Add(-1) < 0 {
+		_ = c.Conn.Close()
+		return 0, errCut
+	}
+	return n, err
+}
+
+// A write whose answer is lost is never made again by the store itself: it may have been done, so a record that was not there
+// would seem to be another's, and one written over would count up twice. It is ErrUnavailable, and the caller asks what is there.
+func TestAnAnswerThatIsLost(t *testing.T) {
+	t.Parallel()
+	c, ctx := quick(shared.Database(t)), context.Background()
+	opened(t, c)
+	for name, write := range map[string]func(*postgres.DB, store.Write) error{
+		"one": func(db *postgres.DB, w store.Write) error { _, err := db.Write(ctx, w); return err },
+		"all": func(db *postgres.DB, w store.Write) error {
+			return db.WriteAll(ctx, w, store.Write{Key: w.Key + "/beside", Value: []byte("x"), Version: w.Version})
+		},
+	} {
+		for _, version := range []int64{0, store.Any} {
+			lost, done := 0, 0
+			for answers := int64(0); ; answers++ {
+				network := &lateCut{}
+				network.answers.Store(-1)
+				db := openedWith(t, postgres.Options{Config: c, Dial: network.dial})
+				key := fmt.Sprintf("lost/%s/%d/%d", name, version, answers)
+				network.answers.Store(answers)
+				err := write(db, store.Write{Key: key, Value: []byte("x"), Version: version})
+				all := network.answers.Swap(-1) >= 0
+				if err != nil && !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("%s over version %d, cut after %d answers: %v", name, version, answers, err)
+				}
+				r, there := db.Get(ctx, key)
+				switch {
+				case there == nil && r.Version != 1:
+					t.Errorf("%s over version %d, cut after %d answers: written %d times", name, version, answers, r.Version)
+				case err == nil && there != nil:
+					t.Errorf("%s: acknowledged after %d answers and lost", name, answers)
+				case err != nil:
+					lost++
+					if there == nil {
+						done++
+					}
+				}
+				_ = db.Close()
+				if all {
+					break // it needed no more than these
+				}
+			}
+			t.Logf("%s over version %d: %d times the answer was lost, %d times of a write that was done", name, version, lost, done)
+			if done == 0 {
+				t.Errorf("%s over version %d: no answer of a write that was done was lost", name, version)
+			}
+		}
+	}
+}
+
 // appendTo adds an entry to the record until it is known to be there.
 func appendTo(t *testing.T, db *postgres.DB, id string, calls, unknown *atomic.Int64) bool {
 	ctx := context.Background()

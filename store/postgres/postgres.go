@@ -177,7 +177,7 @@ func (db *DB) Close() error {
 }
 
 // try runs do with a connection, in bounded time. What the server undid because of others' transactions is done again; so
-// is, once, what was lost with its connection before it was sent or may be done twice.
+// is, once, what a replica refused and what was lost with its connection and may be done twice.
 func (db *DB) try(ctx context.Context, again bool, do func(context.Context, *pgxpool.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, db.call)
 	defer cancel()
