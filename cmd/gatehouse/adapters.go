@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gatehouse-sec/gatehouse/key"
-	owned "github.com/gatehouse-sec/gatehouse/secret/kept"
+	"github.com/gatehouse-sec/gatehouse/kit/record"
 	"github.com/gatehouse-sec/gatehouse/store"
 	"github.com/gatehouse-sec/gatehouse/upstream/authority"
 )
@@ -59,15 +59,22 @@ func (p authorityPlace) Put(ctx context.Context, value []byte, version int64) er
 	return err
 }
 
-// keptRecords is the part of the store in which the gateway's own secrets lie.
-type keptRecords struct{ in store.Durable }
+// records is the durable store for parts that keep records of their own: secrets, patches, API keys.
+type records struct{ in store.Durable }
 
-func (k keptRecords) Get(ctx context.Context, name string) (owned.Record, error) {
+// recordErrors are what it answers with.
+var recordErrors = record.Errors{None: store.ErrNone, Conflict: store.ErrConflict, Invalid: store.ErrInvalid}
+
+func (k records) Get(ctx context.Context, name string) (record.Record, error) {
 	r, err := k.in.Get(ctx, name)
-	return owned.Record(r), err
+	return record.Record(r), err
 }
 
-func (k keptRecords) WriteAll(ctx context.Context, all ...owned.Write) error {
+func (k records) Write(ctx context.Context, w record.Write) (int64, error) {
+	return k.in.Write(ctx, store.Write(w))
+}
+
+func (k records) WriteAll(ctx context.Context, all ...record.Write) error {
 	writes := make([]store.Write, len(all))
 	for i, w := range all {
 		writes[i] = store.Write(w)
@@ -75,11 +82,20 @@ func (k keptRecords) WriteAll(ctx context.Context, all ...owned.Write) error {
 	return k.in.WriteAll(ctx, writes...)
 }
 
-func (k keptRecords) List(ctx context.Context, prefix, after string, limit int) ([]owned.Record, error) {
+func (k records) List(ctx context.Context, prefix, after string, limit int) ([]record.Record, error) {
 	list, err := k.in.List(ctx, prefix, after, limit)
-	records := make([]owned.Record, len(list))
+	return recordsOf(list), err
+}
+
+func (k records) Since(ctx context.Context, prefix, mark string) ([]record.Record, string, error) {
+	list, next, err := k.in.Since(ctx, prefix, mark)
+	return recordsOf(list), next, err
+}
+
+func recordsOf(list []store.Record) []record.Record {
+	all := make([]record.Record, len(list))
 	for i, r := range list {
-		records[i] = owned.Record(r)
+		all[i] = record.Record(r)
 	}
-	return records, err
+	return all
 }

@@ -19,47 +19,13 @@ import (
 	"github.com/gatehouse-sec/gatehouse/store"
 )
 
-// keyRecords is the part of the store in which API keys lie.
-type keyRecords struct{ in store.Durable }
-
-func (k keyRecords) Get(ctx context.Context, key string) (apikeys.Record, error) {
-	r, err := k.in.Get(ctx, key)
-	return apikeys.Record(r), err
-}
-
-func (k keyRecords) WriteAll(ctx context.Context, all ...apikeys.Write) error {
-	list := make([]store.Write, len(all))
-	for i, w := range all {
-		list[i] = store.Write(w)
-	}
-	return k.in.WriteAll(ctx, list...)
-}
-
-func (k keyRecords) List(ctx context.Context, prefix, after string, limit int) ([]apikeys.Record, error) {
-	list, err := k.in.List(ctx, prefix, after, limit)
-	return keyRecordsOf(list), err
-}
-
-func (k keyRecords) Since(ctx context.Context, prefix, mark string) ([]apikeys.Record, string, error) {
-	list, next, err := k.in.Since(ctx, prefix, mark)
-	return keyRecordsOf(list), next, err
-}
-
-func keyRecordsOf(list []store.Record) []apikeys.Record {
-	records := make([]apikeys.Record, len(list))
-	for i, r := range list {
-		records[i] = apikeys.Record(r)
-	}
-	return records
-}
-
 // openAPIKeys reads the API keys, before any request comes.
 func (o opening) openAPIKeys(ctx context.Context, h *held) error {
 	digest, err := h.ring.Derive(forFleet, "names of API keys")
 	if err != nil {
 		return err
 	}
-	h.apikeys = apikeys.New(keyRecords{h.durable}, apikeys.Errors{None: store.ErrNone, Conflict: store.ErrConflict, Invalid: store.ErrInvalid},
+	h.apikeys = apikeys.New(records{h.durable}, recordErrors,
 		apikeys.Options{Digest: digest, Rand: random(), Now: o.now, Log: o.log})
 	return h.apikeys.Load(ctx)
 }

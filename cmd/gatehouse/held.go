@@ -223,7 +223,7 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 
 // openSecrets opens the gateway's own secrets, and follows those that lie elsewhere.
 func (o opening) openSecrets(h *held) error {
-	h.kept = owned.New(keptRecords{h.durable}, owned.Errors{None: store.ErrNone, Conflict: store.ErrConflict}, owned.Options{Now: o.now, Rand: random()})
+	h.kept = owned.New(records{h.durable}, recordErrors, owned.Options{Now: o.now, Rand: random()})
 	sources, err := secretsource.New(o.document.secret, secretsource.Deps{
 		Now: o.now, Kept: h.kept.Source(), LookupEnv: o.env.lookup, Credentials: os.Getenv(credentialsFolder),
 	})

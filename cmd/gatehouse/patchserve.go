@@ -18,29 +18,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
-	"github.com/gatehouse-sec/gatehouse/store"
 )
-
-// patchRecords is the part of the store in which patches lie.
-type patchRecords struct{ in store.Durable }
-
-func (p patchRecords) Get(ctx context.Context, key string) (patched.Record, error) {
-	r, err := p.in.Get(ctx, key)
-	return patched.Record(r), err
-}
-
-func (p patchRecords) Write(ctx context.Context, w patched.Write) (int64, error) {
-	return p.in.Write(ctx, store.Write(w))
-}
-
-func (p patchRecords) Since(ctx context.Context, prefix, mark string) ([]patched.Record, string, error) {
-	list, next, err := p.in.Since(ctx, prefix, mark)
-	records := make([]patched.Record, len(list))
-	for i, r := range list {
-		records[i] = patched.Record(r)
-	}
-	return records, next, err
-}
 
 // openPatches reads the patches that were added by command, before any request comes.
 func (o opening) openPatches(ctx context.Context, h *held) (err error) {
@@ -48,7 +26,7 @@ func (o opening) openPatches(ctx context.Context, h *held) (err error) {
 	if err != nil {
 		return err
 	}
-	h.patches, err = patched.New(patchRecords{h.durable}, patched.Errors{None: store.ErrNone, Conflict: store.ErrConflict, Invalid: store.ErrInvalid},
+	h.patches, err = patched.New(records{h.durable}, recordErrors,
 		patched.Options{Digest: digest, Now: o.now, Log: o.log})
 	if err != nil {
 		return err

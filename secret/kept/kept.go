@@ -19,36 +19,22 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-sec/gatehouse/kit/record"
 	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
-// Record is a value under a key, as the durable store has it.
-type Record struct {
-	Key     string
-	Value   []byte
-	Version int64
-	Expires time.Time
-}
-
-// Write is one change of one record; see the durable store.
-type Write struct {
-	Key     string
-	Value   []byte
-	Version int64
-	Expires time.Time
-}
+// What is needed of a durable store.
+type (
+	Record = record.Record
+	Write  = record.Write
+	Errors = record.Errors
+)
 
 // Records is the part of the durable store that is needed. Its errors are told apart by Errors.
 type Records interface {
 	Get(ctx context.Context, key string) (Record, error)
 	WriteAll(ctx context.Context, all ...Write) error
 	List(ctx context.Context, prefix, after string, limit int) ([]Record, error)
-}
-
-// Errors are what Records answers with, compared by errors.Is.
-type Errors struct {
-	None     error // there is no such record
-	Conflict error // the record has another version by now
 }
 
 // Any as the expected version replaces whatever is there: for the operator who says so.

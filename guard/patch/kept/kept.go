@@ -16,41 +16,25 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/guard/patch"
+	"github.com/gatehouse-sec/gatehouse/kit/record"
 )
 
-// Record is a value under a key, as the durable store has it.
-type Record struct {
-	Key     string
-	Value   []byte
-	Version int64
-	Expires time.Time
-}
-
-// Write is one change of one record; see the durable store.
-type Write struct {
-	Key     string
-	Value   []byte
-	Version int64
-	Expires time.Time
-}
+// What is needed of a durable store.
+type (
+	Record = record.Record
+	Write  = record.Write
+	Errors = record.Errors
+)
 
 // Records is the part of the durable store that is needed. Its errors are told apart by Errors.
 type Records interface {
 	Get(ctx context.Context, key string) (Record, error)
 	Write(ctx context.Context, w Write) (int64, error)
-	Since(ctx context.Context, prefix, mark string) (changed []Record, next string, err error)
-}
-
-// Errors are what Records answers with, compared by errors.Is.
-type Errors struct {
-	None     error // there is no such record
-	Conflict error // the record has another version by now
-	Invalid  error // the mark is not one of this store's
+	record.Changes
 }
 
 // Entry is one patch as it is kept.
@@ -85,12 +69,9 @@ var (
 )
 
 const (
-	prefix    = "patch/"
-	pollEvery = 250 * time.Millisecond
-	patience  = 5 * time.Second
-	shownFor  = 30 * 24 * time.Hour // how long a patch is listed after it has ended
-	most      = 500                 // in force at once, of all APIs
-	silence   = 10 * time.Second    // after which it is told that nothing is heard
+	prefix   = "patch/"
+	shownFor = 30 * 24 * time.Hour // how long a patch is listed after it has ended
+	most     = 500                 // in force at once, of all APIs
 )
 
 // Options is what Patches need from outside.
@@ -102,26 +83,17 @@ type Options struct {
 
 // Patches are those that were added by command. Make one for each process, Load it before the first request, and let it Run.
 type Patches struct {
-	in      Records
-	errors  Errors
-	options Options
-	loader  *patch.Loader
-	list    atomic.Pointer[patch.List]
-	contact atomic.Int64 // when the store was heard of last, in nanoseconds; 0: never
-
-	loading sync.Mutex // of Load, which one does at a time
-	mark    string     // of Since
-
-	mu     sync.Mutex // guards known and unread
-	known  map[string]known
-	unread map[string]time.Time // records that can't be read, and until when they are there
+	in       Records
+	errors   Errors
+	options  Options
+	loader   *patch.Loader
+	follower *record.Follower[known]
+	list     atomic.Pointer[patch.List]
 }
 
 type known struct {
 	Entry
-	version int64
-	until   time.Time // from then on the record is not there
-	ready   *patch.Compiled
+	ready *patch.Compiled
 }
 
 // New makes one that knows nothing yet.
@@ -130,8 +102,12 @@ func New(in Records, e Errors, o Options) (*Patches, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	loader, err := patch.NewLoader(0)
-	p := &Patches{in: in, errors: e, options: o, loader: loader, known: map[string]known{}, unread: map[string]time.Time{}}
+	p := &Patches{in: in, errors: e, options: o, loader: loader}
 	p.list.Store(&patch.List{})
+	p.follower = record.Follow(in, record.Options[known]{
+		Prefix: prefix, What: "patches", Unread: "a patch is not understood, and not applied", Invalid: e.Invalid, Now: o.Now, Log: o.Log,
+		Read: p.understand, Changed: p.changed,
+	})
 	return p, err
 }
 
@@ -214,7 +190,7 @@ func (p *Patches) write(ctx context.Context, key string, version int64, e Entry,
 	if err != nil {
 		return err
 	}
-	p.learn([]Record{{Key: key, Value: value, Version: next, Expires: expires}})
+	p.follower.Learn(Record{Key: key, Value: value, Version: next, Expires: expires})
 	return nil
 }
 
@@ -238,89 +214,32 @@ func (p *Patches) compile(e Entry, value []byte) *patch.Compiled {
 	return p.loader.Added(e.API, e.Patch)
 }
 
-// Load reads every patch from the store.
-func (p *Patches) Load(ctx context.Context) error {
-	p.loading.Lock() // it is followed, and an operator may ask
-	defer p.loading.Unlock()
-	for {
-		asked := p.options.Now()
-		changed, next, err := p.in.Since(ctx, prefix, p.mark)
-		if errors.Is(err, p.errors.Invalid) && p.mark != "" {
-			p.mark = "" // the store was moved to another kind; everything is read again
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		p.learn(changed)
-		done := len(changed) == 0 || next == p.mark
-		p.mark = next
-		if done {
-			p.contact.Store(asked.UnixNano())
-			return nil
-		}
-	}
-}
+// Load learns what has changed in the store since it was asked last.
+func (p *Patches) Load(ctx context.Context) error { return p.follower.Load(ctx) }
 
 // Run follows the store until ctx ends.
-func (p *Patches) Run(ctx context.Context) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	failing := false
-	for {
-		attempt, cancel := context.WithTimeout(ctx, patience)
-		err := p.Load(attempt)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		if failed := err != nil; failed != failing {
-			failing = failed
-			if failed {
-				p.options.Log.Warn("patches can't be followed in the store; those that are known stay in force", "error", err)
-			} else {
-				p.options.Log.Info("patches are followed in the store again")
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
+func (p *Patches) Run(ctx context.Context) { p.follower.Run(ctx) }
+
+// understand makes a patch ready that a record tells of.
+func (p *Patches) understand(r Record, _ known) (known, error) {
+	e, err := read(r.Value)
+	if err != nil {
+		return known{}, err
+	}
+	k := known{Entry: e}
+	if e.Removed == nil {
+		k.ready = p.compile(e, r.Value)
+		if why := k.ready.Broken(); why != nil {
+			p.options.Log.Error("a patch can't be loaded, so it denies every request that it could be about", "api", e.API, "patch", e.ID, "error", why)
 		}
 	}
+	return k, nil
 }
 
-// learn takes records in, and makes the list anew when something has changed.
-func (p *Patches) learn(records []Record) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	changed := p.forget()
-	for _, r := range records {
-		if old, ok := p.known[r.Key]; ok && r.Version <= old.version {
-			continue // told twice, or our own change came after what was read meanwhile
-		}
-		e, err := read(r.Value)
-		if err != nil {
-			p.unread[r.Key] = r.Expires
-			p.options.Log.Error("a patch is not understood, and not applied", "record", r.Key, "error", err)
-			continue
-		}
-		delete(p.unread, r.Key)
-		k := known{Entry: e, version: r.Version, until: r.Expires}
-		if e.Removed == nil {
-			k.ready = p.compile(e, r.Value)
-			if why := k.ready.Broken(); why != nil {
-				p.options.Log.Error("a patch can't be loaded, so it denies every request that it could be about", "api", e.API, "patch", e.ID, "error", why)
-			}
-		}
-		p.known[r.Key] = k
-		changed = true
-	}
-	if !changed {
-		return
-	}
+// changed makes the list anew.
+func (p *Patches) changed(all []known) {
 	list := &patch.List{By: map[string][]*patch.Compiled{}}
-	for _, k := range p.sorted() {
+	for _, k := range sorted(all) {
 		if k.ready != nil {
 			list.By[k.API] = append(list.By[k.API], k.ready)
 		}
@@ -328,38 +247,16 @@ func (p *Patches) learn(records []Record) {
 	p.list.Store(list)
 }
 
-// forget drops what the store has dropped, which it doesn't tell.
-func (p *Patches) forget() (changed bool) {
-	now := p.options.Now()
-	for key, k := range p.known {
-		if !k.until.IsZero() && !now.Before(k.until) {
-			delete(p.known, key)
-			changed = true
-		}
-	}
-	for key, until := range p.unread {
-		if !until.IsZero() && !now.Before(until) {
-			delete(p.unread, key)
-		}
-	}
-	return changed
-}
-
-func (p *Patches) sorted() []known {
-	list := make([]known, 0, len(p.known))
-	for _, k := range p.known {
-		list = append(list, k)
-	}
+// sorted is by API and name.
+func sorted(list []known) []known {
 	slices.SortFunc(list, func(a, b known) int { return cmp.Or(cmp.Compare(a.API, b.API), cmp.Compare(a.ID, b.ID)) })
 	return list
 }
 
 // All are the patches that are known here, also those that have ended or were removed in the last month, by API and name.
 func (p *Patches) All() []Entry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var list []Entry
-	for _, k := range p.sorted() {
+	for _, k := range sorted(p.follower.All()) {
 		list = append(list, k.Entry)
 	}
 	return list
@@ -385,17 +282,15 @@ func (p *Patches) Findings() (list []string) {
 			list = append(list, fmt.Sprintf("%s ends on %s (%s)", name, day(e.Until), e.Reason))
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, k := range p.sorted() {
+	for _, k := range sorted(p.follower.All()) {
 		if k.ready != nil && k.ready.Broken() != nil && !k.Expired(now) {
 			list = append(list, fmt.Sprintf("patch %s of %s denies every request that it could be about: %v", k.ID, k.API, k.ready.Broken()))
 		}
 	}
-	if n := len(p.unread); n > 0 {
+	if n := p.follower.Unread(); n > 0 {
 		list = append(list, fmt.Sprintf("%d patches can't be read by this version and are not applied here", n))
 	}
-	if heard := p.contact.Load(); heard == 0 || now.Sub(time.Unix(0, heard)) > silence {
+	if !p.follower.Heard() {
 		list = append(list, "patches that were added elsewhere lately are not known here: the store was not heard of")
 	}
 	return list

@@ -22,37 +22,22 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
+	"github.com/gatehouse-sec/gatehouse/kit/record"
 )
 
-// Record is a value under a key, as the durable store has it.
-type Record struct {
-	Key     string
-	Value   []byte
-	Version int64
-	Expires time.Time
-}
-
-// Write is one change of one record; see the durable store.
-type Write struct {
-	Key     string
-	Value   []byte
-	Version int64
-	Expires time.Time
-}
+// What is needed of a durable store.
+type (
+	Record = record.Record
+	Write  = record.Write
+	Errors = record.Errors
+)
 
 // Records is the part of the durable store that is needed. Its errors are told apart by Errors.
 type Records interface {
 	Get(ctx context.Context, key string) (Record, error)
 	WriteAll(ctx context.Context, all ...Write) error
 	List(ctx context.Context, prefix, after string, limit int) ([]Record, error)
-	Since(ctx context.Context, prefix, mark string) (changed []Record, next string, err error)
-}
-
-// Errors are what Records answers with, compared by errors.Is.
-type Errors struct {
-	None     error // there is no such record
-	Conflict error // the record has another version by now
-	Invalid  error // the mark is not one of this store's
+	record.Changes
 }
 
 // What is answered to changes.
@@ -65,12 +50,10 @@ var (
 const (
 	prefix    = "apikey/"
 	uses      = "apikey-use/"
-	pollEvery = 250 * time.Millisecond
 	noteEvery = time.Minute
 	patience  = 5 * time.Second
 	shownFor  = 30 * 24 * time.Hour // how long a key is listed after it has ended
 	most      = 10_000              // in force at once
-	silence   = 10 * time.Second    // after which it is told that nothing is heard
 	soon      = 14 * 24 * time.Hour // before its end a key is told of
 	coarse    = time.Hour           // how exactly it is known when a key was used
 	notes     = 500                 // uses that are written at once
@@ -88,25 +71,14 @@ type Options struct {
 
 // Keys are the API keys. Make one for each process, Load it before the first request, and let it Run.
 type Keys struct {
-	in      Records
-	errors  Errors
-	options Options
-	table   atomic.Pointer[map[apikey.Digest]*apikey.Entry]
-	contact atomic.Int64 // when the store was heard of last, in nanoseconds; 0: never
+	in       Records
+	errors   Errors
+	options  Options
+	follower *record.Follower[*apikey.Entry]
+	table    atomic.Pointer[map[apikey.Digest]*apikey.Entry]
 
-	loading sync.Mutex // of Load, which one does at a time
-	mark    string     // of Since
-
-	mu     sync.Mutex // guards the rest
-	known  map[string]known
-	unread map[string]time.Time // records that can't be read, and until when they are there
-	noted  map[string]time.Time // by id: the use that was written last
-}
-
-type known struct {
-	entry   *apikey.Entry
-	version int64
-	until   time.Time // from then on the record is not there
+	mu    sync.Mutex           // guards the rest
+	noted map[string]time.Time // by id: the use that was written last
 }
 
 // stored is the form of a record.
@@ -126,8 +98,12 @@ func New(in Records, e Errors, o Options) *Keys {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	k := &Keys{in: in, errors: e, options: o, known: map[string]known{}, unread: map[string]time.Time{}, noted: map[string]time.Time{}}
+	k := &Keys{in: in, errors: e, options: o, noted: map[string]time.Time{}}
 	k.table.Store(&map[apikey.Digest]*apikey.Entry{})
+	k.follower = record.Follow(in, record.Options[*apikey.Entry]{
+		Prefix: prefix, What: "API keys", Unread: "an API key is not understood, and opens nothing", Invalid: e.Invalid, Now: o.Now, Log: o.Log,
+		Read: entryOf, Drop: true, Changed: k.changed,
+	})
 	return k
 }
 
@@ -136,16 +112,12 @@ func (k *Keys) Find(d apikey.Digest) *apikey.Entry { return (*k.table.Load())[d]
 
 // ByID gives the key of an id as it is known here, or nil.
 func (k *Keys) ByID(id string) *apikey.Entry {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.known[k.name(prefix, id)].entry
+	e, _ := k.follower.Get(k.name(prefix, id))
+	return e
 }
 
 // Heard tells that the store was heard of lately.
-func (k *Keys) Heard() bool {
-	heard := k.contact.Load()
-	return heard != 0 && k.options.Now().Sub(time.Unix(0, heard)) <= silence
-}
+func (k *Keys) Heard() bool { return k.follower.Heard() }
 
 // name is where something about a key is kept. Names of records are not encrypted, so a digest stands there.
 func (k *Keys) name(prefix, id string) string {
@@ -265,17 +237,10 @@ func (k *Keys) RevokeAll(ctx context.Context, matches func(apikey.Key) bool, by,
 		}
 		n++
 	}
-	if k.unreadable() > 0 {
+	if k.follower.Unread() > 0 {
 		return n, errUnknown
 	}
 	return n, nil
-}
-
-// unreadable is how many records are not understood here.
-func (k *Keys) unreadable() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.unread)
 }
 
 // get reads a key from the store that was not revoked. One that has ended can be rotated, and put away.
@@ -299,11 +264,15 @@ func (k *Keys) now() time.Time { return k.options.Now().UTC().Truncate(time.Seco
 // record writes a key in the form in which it is kept.
 func (k *Keys) record(q apikey.Key, digest []byte, version int64) (Write, error) {
 	value, err := json.Marshal(stored{q, digest})
-	end := q.Expires
+	return Write{Key: k.name(prefix, q.ID), Value: value, Version: version, Expires: end(q)}, err
+}
+
+// end is when the record of a key goes.
+func end(q apikey.Key) time.Time {
 	if q.Revoked != nil {
-		end = q.Revoked.At
+		return q.Revoked.At.Add(shownFor)
 	}
-	return Write{Key: k.name(prefix, q.ID), Value: value, Version: version, Expires: end.Add(shownFor)}, err
+	return q.Expires.Add(shownFor)
 }
 
 // write makes changes, and learns them here at once.
@@ -315,7 +284,7 @@ func (k *Keys) write(ctx context.Context, all ...Write) error {
 	for i, w := range all {
 		learned[i] = Record{Key: w.Key, Value: w.Value, Version: w.Version + 1, Expires: w.Expires}
 	}
-	k.learn(learned)
+	k.follower.Learn(learned...)
 	return nil
 }
 
@@ -329,61 +298,51 @@ func read(value []byte) (stored, error) {
 }
 
 // Load learns what has changed in the store since it was asked last.
-func (k *Keys) Load(ctx context.Context) error {
-	k.loading.Lock() // it is followed, and an operator may ask
-	defer k.loading.Unlock()
-	for {
-		asked := k.options.Now()
-		changed, next, err := k.in.Since(ctx, prefix, k.mark)
-		if errors.Is(err, k.errors.Invalid) && k.mark != "" {
-			k.mark = "" // the store was moved to another kind; everything is read again
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		k.learn(changed)
-		done := len(changed) == 0 || next == k.mark
-		k.mark = next
-		if done {
-			k.contact.Store(asked.UnixNano())
-			return nil
-		}
+func (k *Keys) Load(ctx context.Context) error { return k.follower.Load(ctx) }
+
+// entryOf makes what is looked up of a record. Uses that were not written yet stay with it.
+func entryOf(r Record, old *apikey.Entry) (*apikey.Entry, error) {
+	s, err := read(r.Value)
+	if err != nil {
+		return nil, err
 	}
+	e := apikey.NewEntry(s.Key, apikey.Digest(s.Digest))
+	if old != nil && !old.Used().IsZero() {
+		e.Note(old.Used())
+	}
+	return e, nil
+}
+
+// changed makes the table anew.
+func (k *Keys) changed(all []*apikey.Entry) {
+	table, ids := make(map[apikey.Digest]*apikey.Entry, len(all)), map[string]bool{}
+	for _, e := range all {
+		table[e.Digest()], ids[e.ID] = e, true
+	}
+	k.table.Store(&table)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.noted, func(id string, _ time.Time) bool { return !ids[id] })
 }
 
 // Run follows the store until ctx ends, and writes down now and then which keys were used.
 func (k *Keys) Run(ctx context.Context) {
-	tick, note := time.NewTicker(pollEvery), time.NewTicker(noteEvery)
+	var following sync.WaitGroup
+	following.Go(func() { k.follower.Run(ctx) })
+	defer following.Wait()
+	tick := time.NewTicker(noteEvery)
 	defer tick.Stop()
-	defer note.Stop()
-	failing := false
 	for {
-		attempt, cancel := context.WithTimeout(ctx, patience)
-		err := k.Load(attempt)
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		if failed := err != nil; failed != failing {
-			failing = failed
-			if failed {
-				k.options.Log.Warn("API keys can't be followed in the store; those that are known stay in force", "error", err)
-			} else {
-				k.options.Log.Info("API keys are followed in the store again")
-			}
-		}
 		select {
-		case <-tick.C:
-		case <-note.C:
-			attempt, cancel := context.WithTimeout(ctx, patience)
-			if err := k.NoteUses(attempt); err != nil && ctx.Err() == nil {
-				k.options.Log.Warn("when API keys were used can't be written down", "error", err)
-			}
-			cancel()
 		case <-ctx.Done():
 			return
+		case <-tick.C:
 		}
+		attempt, cancel := context.WithTimeout(ctx, patience)
+		if err := k.NoteUses(attempt); err != nil && ctx.Err() == nil {
+			k.options.Log.Warn("when API keys were used can't be written down", "error", err)
+		}
+		cancel()
 	}
 }
 
@@ -391,21 +350,21 @@ func (k *Keys) Run(ctx context.Context) {
 func (k *Keys) NoteUses(ctx context.Context) error {
 	var all []Write
 	written := map[string]time.Time{}
-	k.mu.Lock()
-	for _, e := range k.known {
-		at := e.entry.Used()
-		if at.IsZero() || at.Sub(k.noted[e.entry.ID]) < coarse || len(all) == notes {
+	for _, e := range k.follower.All() {
+		at := e.Used()
+		k.mu.Lock()
+		lately := at.Sub(k.noted[e.ID]) < coarse
+		k.mu.Unlock()
+		if at.IsZero() || lately || len(all) == notes {
 			continue
 		}
-		value, err := json.Marshal(use{e.entry.ID, at.UTC()})
+		value, err := json.Marshal(use{e.ID, at.UTC()})
 		if err != nil {
-			k.mu.Unlock()
 			return err
 		}
-		all = append(all, Write{Key: k.name(uses, e.entry.ID), Value: value, Version: -1, Expires: e.until})
-		written[e.entry.ID] = at
+		all = append(all, Write{Key: k.name(uses, e.ID), Value: value, Version: -1, Expires: end(e.Key)})
+		written[e.ID] = at
 	}
-	k.mu.Unlock()
 	if len(all) == 0 {
 		return nil
 	}
@@ -418,65 +377,12 @@ func (k *Keys) NoteUses(ctx context.Context) error {
 	return nil
 }
 
-// learn takes records in, and makes the table anew when something has changed.
-func (k *Keys) learn(records []Record) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	changed := k.forget()
-	for _, r := range records {
-		if old, ok := k.known[r.Key]; ok && r.Version <= old.version {
-			continue // told twice, or our own change came after what was read meanwhile
-		}
-		changed = true
-		s, err := read(r.Value)
-		if err != nil {
-			delete(k.known, r.Key) // what can't be judged opens nothing
-			k.unread[r.Key] = r.Expires
-			k.options.Log.Error("an API key is not understood, and opens nothing", "record", r.Key, "error", err)
-			continue
-		}
-		delete(k.unread, r.Key)
-		e := apikey.NewEntry(s.Key, apikey.Digest(s.Digest))
-		if old := k.known[r.Key].entry; old != nil && !old.Used().IsZero() {
-			e.Note(old.Used())
-		}
-		k.known[r.Key] = known{entry: e, version: r.Version, until: r.Expires}
-	}
-	if !changed {
-		return
-	}
-	table := make(map[apikey.Digest]*apikey.Entry, len(k.known))
-	for _, one := range k.known {
-		table[one.entry.Digest()] = one.entry
-	}
-	k.table.Store(&table)
-}
-
-// forget drops what the store has dropped, which it doesn't tell.
-func (k *Keys) forget() (changed bool) {
-	now := k.options.Now()
-	for key, one := range k.known {
-		if !now.Before(one.until) {
-			delete(k.known, key)
-			delete(k.noted, one.entry.ID)
-			changed = true
-		}
-	}
-	for key, until := range k.unread {
-		if !now.Before(until) {
-			delete(k.unread, key)
-		}
-	}
-	return changed
-}
-
 // all are the keys that are known here, by owner, then by when they were made.
 func (k *Keys) all() []apikey.Key {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	list := make([]apikey.Key, 0, len(k.known))
-	for _, one := range k.known {
-		list = append(list, one.entry.Key)
+	entries := k.follower.All()
+	list := make([]apikey.Key, len(entries))
+	for i, e := range entries {
+		list[i] = e.Key
 	}
 	slices.SortFunc(list, func(a, b apikey.Key) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
@@ -547,12 +453,10 @@ func (k *Keys) Findings() (list []string) {
 			list = append(list, fmt.Sprintf("%s ends on %s; to replace it: gatehouse apikey rotate %s --overlap 24h", name, day(one.Expires), one.ID))
 		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if n := len(k.unread); n > 0 {
+	if n := k.follower.Unread(); n > 0 {
 		list = append(list, fmt.Sprintf("%d API keys can't be read by this version and open nothing here", n))
 	}
-	if !k.Heard() {
+	if !k.follower.Heard() {
 		list = append(list, "API keys that were made elsewhere lately are not known here: the store was not heard of")
 	}
 	return list
