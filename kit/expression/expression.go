@@ -20,6 +20,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/overloads"
 	celtypes "cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
 )
 
 // Bounds of an expression's text, so that what it takes to load one is bounded too.
@@ -35,6 +36,7 @@ const DefaultCost = 100_000
 
 // Scope says what an expression may speak of. The zero Scope admits any name of a path parameter and has no value.
 type Scope struct {
+	Claims bool     // the one variable is claims, those of a verified token, and there are functions that take texts apart: for CompileWords
 	Params []string // names of the path's parameters, so that another name is a mistake; nil: they aren't known, any name is admitted
 	Value  Type     // of the variable value; the zero Type: there is none
 	Cost   uint64   // most that judging one request may cost, in steps: one for each term that is evaluated, and for as many bytes as can be searched meanwhile; 0: DefaultCost
@@ -70,6 +72,9 @@ func New(s Scope) (*Environment, error) {
 		cel.ParserExpressionSizeLimit(MaxText), cel.ParserRecursionLimit(maxDepth), cel.RegexProgramSizeLimit(maxPattern),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
 	}, e.types.variables()...)
+	if s.Claims {
+		options = append(options, ext.Strings(ext.StringsVersion(5)))
+	}
 	var err error
 	if e.env, err = cel.NewEnv(options...); err != nil {
 		return nil, fmt.Errorf("expression: %w", err)
@@ -94,18 +99,28 @@ type Cost struct {
 
 // Compile loads an expression, or gives all of its Faults.
 func (e *Environment) Compile(text string) (*Condition, error) {
-	e.turn.Lock()
-	defer e.turn.Unlock()
 	if text == "" {
 		return nil, Faults{{Line: 1, Column: 1, What: "the condition is empty", Write: "true, for every request at this place"}}
 	}
+	return e.load(text, func(is *cel.Type) Faults {
+		if is.IsExactType(cel.BoolType) {
+			return nil
+		}
+		return Faults{{Line: 1, Column: 1, What: fmt.Sprintf("the condition is %s, not true or false", article(is)), Write: "a comparison, such as " + abridged(text) + " == ..."}}
+	})
+}
+
+// load checks an expression and what it comes to, and makes it ready.
+func (e *Environment) load(text string, judge func(is *cel.Type) Faults) (*Condition, error) {
+	e.turn.Lock()
+	defer e.turn.Unlock()
 	e.types.missing = nil
 	checked, issues := e.env.Compile(text)
 	if issues.Err() != nil {
 		return nil, e.faults(issues)
 	}
-	if !checked.OutputType().IsExactType(cel.BoolType) {
-		return nil, Faults{{Line: 1, Column: 1, What: fmt.Sprintf("the condition is %s, not true or false", article(checked.OutputType())), Write: "a comparison, such as " + abridged(text) + " == ..."}}
+	if faults := judge(checked.OutputType()); len(faults) > 0 {
+		return nil, faults
 	}
 	c := &Condition{text: text}
 	if faults := c.walk(checked.NativeRep()); len(faults) > 0 {
@@ -161,6 +176,10 @@ func (c *Condition) walk(tree *ast.AST) (faults Faults) {
 			}
 		case ast.CallKind:
 			call := e.AsCall()
+			if slices.Contains(growing(), call.FunctionName()) {
+				line, column := at(e.ID())
+				faults = append(faults, Fault{line, column, call.FunctionName() + " can make a long text of short ones, and is not offered", ""})
+			}
 			if args := call.Args(); call.FunctionName() == overloads.Matches && args[len(args)-1].Kind() != ast.LiteralKind {
 				line, column := at(args[len(args)-1].ID())
 				faults = append(faults, Fault{line, column, "a pattern must be written in the expression: one that comes from elsewhere could come from a request", `matches("...")`})

@@ -3,6 +3,7 @@ package expression
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -83,7 +84,7 @@ func (e *Environment) faults(issues *cel.Issues) (list Faults) {
 func (e *Environment) words() []string {
 	list := e.types.names()
 	for name := range e.env.Functions() {
-		if !strings.ContainsAny(name, "_@!-") {
+		if !strings.ContainsAny(name, "_@!-") && !slices.Contains(growing(), name) {
 			list = append(list, name)
 		}
 	}

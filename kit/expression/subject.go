@@ -39,6 +39,7 @@ type Subject struct {
 	value  ref.Val
 	tree   *tree
 	read   ref.Val            // the body, once it was asked for
+	claims ref.Val            // of Words
 	fields map[*field]ref.Val // of variables, once they were asked for
 }
 
@@ -69,6 +70,19 @@ func (c *Condition) Holds(s *Subject) (bool, error) { return c.HoldsFor(s, Value
 // HoldsFor is Holds with what the variable value stands for.
 func (c *Condition) HoldsFor(s *Subject, v Value) (bool, error) {
 	s.value = v.is
+	out, err := c.eval(s)
+	if err != nil {
+		return false, err
+	}
+	yes, ok := out.(celtypes.Bool)
+	if !ok {
+		return false, fmt.Errorf("the condition came to %s, not to true or false", out.Type().TypeName())
+	}
+	return bool(yes), nil
+}
+
+// eval gives what the expression comes to, and counts what that took.
+func (c *Condition) eval(s *Subject) (ref.Val, error) {
 	program := c.program
 	if c.quick != nil && s.Spent < uncounted {
 		program = c.quick
@@ -79,13 +93,9 @@ func (c *Condition) HoldsFor(s *Subject, v Value) (bool, error) {
 		s.Spent += *details.ActualCost()
 	}
 	if err != nil {
-		return false, told(err)
+		return nil, told(err)
 	}
-	yes, ok := out.(celtypes.Bool)
-	if !ok {
-		return false, fmt.Errorf("the condition came to %s, not to true or false", out.Type().TypeName())
-	}
-	return bool(yes), nil
+	return out, nil
 }
 
 // turnCost is what asking costs, in steps, whatever is asked.
@@ -101,7 +111,7 @@ func told(err error) error {
 	if strings.Contains(text, "cost limit exceeded") {
 		return ErrCost
 	}
-	for _, known := range []string{"no such key", "no such overload", "index out of bounds", "there is no element", "division by zero", "modulus by zero",
+	for _, known := range []string{"no such key", "no such overload", "index out of bounds", "index out of range", "there is no element", "division by zero", "modulus by zero",
 		"integer overflow", "unsigned integer overflow", "type conversion error", "has no exact form", "NaN values", "longer than"} {
 		if strings.Contains(text, known) {
 			if key, ok := strings.CutPrefix(text, "no such key: "); ok && plain(key) {
@@ -129,6 +139,8 @@ func (s *Subject) ResolveName(name string) (any, bool) {
 		return &view{s, name}, true
 	case "body":
 		return s.bodyValue(), true
+	case "claims":
+		return s.claims, s.claims != nil
 	}
 	return nil, false
 }
@@ -322,7 +334,15 @@ func claim(v any) ref.Val {
 	case json.Number:
 		return number(string(v))
 	case map[string]any:
-		t := &table{find: func(name string) (ref.Val, bool) { one, ok := v[name]; return claim(one), ok }}
+		made := map[string]ref.Val{} // once: an expression may ask for it in every turn of a loop
+		t := &table{find: func(name string) (ref.Val, bool) {
+			one, ok := v[name]
+			if is := made[name]; is != nil || !ok {
+				return is, ok
+			}
+			made[name] = claim(one)
+			return made[name], true
+		}}
 		for name := range v {
 			t.names = append(t.names, name)
 		}

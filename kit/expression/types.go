@@ -54,6 +54,9 @@ func newTypes(s Scope) *types {
 	t := &types{Registry: celtypes.NewEmptyRegistry(), scope: s}
 	_ = t.RegisterType(celtypes.BoolType, celtypes.BytesType, celtypes.DoubleType, celtypes.DurationType, celtypes.IntType, celtypes.ListType,
 		celtypes.MapType, celtypes.NullType, celtypes.StringType, celtypes.TimestampType, celtypes.TypeType, celtypes.UintType) // fails for a name twice only
+	if s.Claims {
+		return t
+	}
 	t.add("request", requestFields())
 	t.add("caller", callerFields())
 	if s.Params != nil {
@@ -82,6 +85,9 @@ func (t *types) record(typeName string) *record {
 
 // variables declares the names of the Scope.
 func (t *types) variables() []cel.EnvOption {
+	if t.scope.Claims {
+		return []cel.EnvOption{cel.Variable("claims", anyMap)}
+	}
 	list := []cel.EnvOption{cel.Variable("body", cel.DynType)}
 	for _, r := range t.records {
 		list = append(list, cel.Variable(r.variable, r.is))
@@ -100,6 +106,9 @@ func (t *types) variables() []cel.EnvOption {
 
 // names lists the variables.
 func (t *types) names() []string {
+	if t.scope.Claims {
+		return []string{"claims"}
+	}
 	list := []string{"body", "caller", "params", "request"}
 	if t.scope.Value != Nothing {
 		list = append(list, "value")

@@ -13,6 +13,8 @@ const (
 	pollEvery = 250 * time.Millisecond
 	patience  = 5 * time.Second
 	silence   = 10 * time.Second // after which Heard is false
+
+	forgetEvery = time.Second
 )
 
 // Changes is a store that tells what has changed. The mark is what it gave the time before, "" at first. What it drops because
@@ -33,7 +35,7 @@ type Options[T any] struct {
 	// isn't understood is an error; what was known before then stays, unless Drop is set.
 	Read func(r Record, old T) (T, error)
 	Drop bool
-	// Changed is told, one call at a time, all that is known when something of it has changed.
+	// Changed is told, one call at a time, all that is known when something of it has changed; nil: nobody is.
 	Changed func(all []T)
 }
 
@@ -49,6 +51,7 @@ type Follower[T any] struct {
 
 	mu     sync.Mutex // guards the rest
 	known  map[string]known[T]
+	looked time.Time            // for what has ended
 	unread map[string]time.Time // records that aren't understood, and until when they are there
 }
 
@@ -70,7 +73,7 @@ func (f *Follower[T]) Load(ctx context.Context) error {
 	for {
 		asked := f.options.Now()
 		changed, next, err := f.in.Since(ctx, f.options.Prefix, f.mark)
-		if errors.Is(err, f.options.Invalid) && f.mark != "" {
+		if err != nil && errors.Is(err, f.options.Invalid) && f.mark != "" {
 			f.mark = "" // the store was moved to another kind; everything is read again
 			continue
 		}
@@ -125,6 +128,9 @@ func (f *Follower[T]) Learn(records ...Record) {
 		if ok && r.Version <= old.version {
 			continue // told twice, or our own change came after what was read meanwhile
 		}
+		if !r.Expires.IsZero() && !f.options.Now().Before(r.Expires) {
+			continue // it has ended by now
+		}
 		changed = true
 		value, err := f.options.Read(r, old.value)
 		if err != nil {
@@ -138,14 +144,18 @@ func (f *Follower[T]) Learn(records ...Record) {
 		delete(f.unread, r.Key)
 		f.known[r.Key] = known[T]{value: value, version: r.Version, until: r.Expires}
 	}
-	if changed {
+	if changed && f.options.Changed != nil {
 		f.options.Changed(f.all())
 	}
 }
 
-// forget drops what the store has dropped, which it doesn't tell.
+// forget drops what the store has dropped, which it doesn't tell. It looks at all there is, so not at each record that comes.
 func (f *Follower[T]) forget() (changed bool) {
 	now := f.options.Now()
+	if since := now.Sub(f.looked); since >= 0 && since < forgetEvery {
+		return false
+	}
+	f.looked = now
 	over := func(until time.Time) bool { return !until.IsZero() && !now.Before(until) }
 	for key, one := range f.known {
 		if over(one.until) {
@@ -174,6 +184,17 @@ func (f *Follower[T]) All() []T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.all()
+}
+
+// Each calls do with all that is known, in no order, until do says that it has enough. Do may not call the Follower.
+func (f *Follower[T]) Each(do func(T) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, one := range f.known {
+		if !do(one.value) {
+			return
+		}
+	}
 }
 
 // Get gives what a key stands for, and whether it stands for anything.
