@@ -101,6 +101,8 @@ type Revoked struct {
 	Kept bool `json:"kept"`               // durably
 	Told bool `json:"told"`               // to the other nodes, over the feed; without one they learn it from the store
 	Keys int  `json:"api_keys,omitempty"` // API keys that were revoked with them, for good; whoever keeps those counts them
+
+	Sessions int `json:"sessions,omitempty"` // sessions that were ended with them; whoever keeps those counts them
 }
 
 // Revoke calls tokens back. It holds on this node at once and, when this returns without an error, is kept durably and

@@ -16,6 +16,7 @@ type Verdict struct {
 	Shown  string      // the offending bytes, masked
 	Fix    string      // the narrowest exception that would have admitted the request
 	Header http.Header // fields that the answer must carry, such as Retry-After; nil for most
+	To     string      // the address to which a browser's page is sent in place of an answer with the code's status; "" for most
 	Noted  []Would     // what was found and not denied, for the event; nil for most
 }
 
@@ -46,6 +47,9 @@ func (v Verdict) With(name, value string) Verdict {
 	v.Header = h
 	return v
 }
+
+// Sending has a browser go to another address, where the cause of the denial can be mended (303).
+func (v Verdict) Sending(to string) Verdict { v.To = to; return v }
 
 // Noting adds what was found and not denied.
 func (v Verdict) Noting(w ...Would) Verdict { v.Noted = append(v.Noted, w...); return v }

@@ -22,9 +22,15 @@ type problem struct {
 // refuse answers with a denial, after its event is written.
 func (t *trip) refuse(v gate.Verdict) {
 	t.outcome = gate.Outcome{Verdict: v, Status: v.Code.Status()}
+	if v.To != "" {
+		t.outcome.Status = http.StatusSeeOther
+	}
 	a := &gate.Answer{Status: t.outcome.Status, Fields: v.Header.Clone(), Denied: true}
 	if a.Fields == nil {
 		a.Fields = http.Header{}
+	}
+	if v.To != "" {
+		a.Fields.Set("Location", v.To)
 	}
 	if request := t.x.Request; request != nil {
 		t.site.cors.mark(a.Fields, request.Fields.Get("Origin"))

@@ -52,6 +52,7 @@ type Tools struct {
 	Patches  patch.Added                                                             // added by command; nil: none
 	Recorder Recorder                                                                //
 	Drain    *Drain                                                                  // ends streams when the process ends; nil: nothing does
+	Own      []Own                                                                   // what the gateway serves itself
 	Unsafe   bool                                                                    // requests pass while events cannot be written: audit.on_failure: allow
 
 	home    string             // folder of the document
@@ -91,6 +92,7 @@ type site struct {
 	hashOn  string // upstream.hash_on
 	plans   []*plan
 	risk    string // the reason for which it is served without a contract
+	own     bool   // the gateway serves it itself
 }
 
 // plan is one operation and the guards on its way.
@@ -152,6 +154,9 @@ func Build(d *config.Document, t Tools) (*Gateway, error) {
 	}
 	for i := range d.Len("apis") {
 		g.add(d, i, &m)
+	}
+	for _, o := range t.Own {
+		g.addOwn(d, o, &m)
 	}
 	g.canon.Limits = g.widest()
 	m = unique(m)
@@ -383,9 +388,7 @@ func (g *Gateway) place(s *site, m *mistake.List) {
 				m.Add("base", "", "API %q is already reached at %s%s", other.api.Name, where, s.api.Base)
 			}
 		}
-		list = append(list, s)
-		sort.SliceStable(list, func(i, j int) bool { return len(list[i].base) > len(list[j].base) })
-		return list
+		return s.among(list)
 	}
 	for _, other := range g.inOrder {
 		if other.api.Name == s.api.Name {
@@ -404,6 +407,13 @@ func (g *Gateway) place(s *site, m *mistake.List) {
 			g.canon.Managed = append(g.canon.Managed, name)
 		}
 	}
+}
+
+// among adds the site to those at a host; the longest base comes first.
+func (s *site) among(list []*site) []*site {
+	list = append(list, s)
+	sort.SliceStable(list, func(i, j int) bool { return len(list[i].base) > len(list[j].base) })
+	return list
 }
 
 // stages builds the guards of one phase for one API; i is -1 for requests to no API.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/gate"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
 	"github.com/gatehouse-sec/gatehouse/kit/body"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/wire"
@@ -197,6 +199,12 @@ func hostPort(in *canon.Request) string {
 func (t *trip) fields() http.Header {
 	in := t.x.Request
 	h := in.Fields
+	if rest, cut := session.Cut(in.Cookies); cut && !t.site.own {
+		h.Del("Cookie")
+		if len(rest) > 0 {
+			h.Set("Cookie", canon.EncodeCookies(rest))
+		}
+	}
 	if !t.site.pass {
 		for _, name := range t.site.api.Credentials {
 			h.Del(name)
@@ -377,6 +385,16 @@ func (s *site) removeFields(h http.Header) {
 	for _, name := range s.names.All() {
 		delete(h, name)
 	}
+	if !s.own && slices.ContainsFunc(h["Set-Cookie"], setsOwn) {
+		h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], setsOwn)
+	}
+}
+
+// setsOwn tells that a Set-Cookie field is about a cookie of the gateway's. Browsers skip white space before the name.
+func setsOwn(field string) bool {
+	name, _, _ := strings.Cut(field, "=")
+	name, _, _ = strings.Cut(name, ";")
+	return session.Own(strings.TrimSpace(name))
 }
 
 var hopByHop = []string{"Alt-Svc", "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/gatehouse-sec/gatehouse/key"
-	"github.com/gatehouse-sec/gatehouse/kit/record"
 	"github.com/gatehouse-sec/gatehouse/store"
 	"github.com/gatehouse-sec/gatehouse/upstream/authority"
 )
@@ -57,45 +56,4 @@ func (p authorityPlace) Put(ctx context.Context, value []byte, version int64) er
 		err = authority.ErrConflict
 	}
 	return err
-}
-
-// records is the durable store for parts that keep records of their own: secrets, patches, API keys.
-type records struct{ in store.Durable }
-
-// recordErrors are what it answers with.
-var recordErrors = record.Errors{None: store.ErrNone, Conflict: store.ErrConflict, Invalid: store.ErrInvalid}
-
-func (k records) Get(ctx context.Context, name string) (record.Record, error) {
-	r, err := k.in.Get(ctx, name)
-	return record.Record(r), err
-}
-
-func (k records) Write(ctx context.Context, w record.Write) (int64, error) {
-	return k.in.Write(ctx, store.Write(w))
-}
-
-func (k records) WriteAll(ctx context.Context, all ...record.Write) error {
-	writes := make([]store.Write, len(all))
-	for i, w := range all {
-		writes[i] = store.Write(w)
-	}
-	return k.in.WriteAll(ctx, writes...)
-}
-
-func (k records) List(ctx context.Context, prefix, after string, limit int) ([]record.Record, error) {
-	list, err := k.in.List(ctx, prefix, after, limit)
-	return recordsOf(list), err
-}
-
-func (k records) Since(ctx context.Context, prefix, mark string) ([]record.Record, string, error) {
-	list, next, err := k.in.Since(ctx, prefix, mark)
-	return recordsOf(list), next, err
-}
-
-func recordsOf(list []store.Record) []record.Record {
-	all := make([]record.Record, len(list))
-	for i, r := range list {
-		all[i] = record.Record(r)
-	}
-	return all
 }

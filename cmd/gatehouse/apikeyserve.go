@@ -25,7 +25,7 @@ func (o opening) openAPIKeys(ctx context.Context, h *held) error {
 	if err != nil {
 		return err
 	}
-	h.apikeys = apikeys.New(records{h.durable}, recordErrors,
+	h.apikeys = apikeys.New(store.Parts{In: h.durable}, store.PartErrors,
 		apikeys.Options{Digest: digest, Rand: random(), Now: o.now, Log: o.log})
 	return h.apikeys.Load(ctx)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/config"
 	"github.com/gatehouse-sec/gatehouse/fleet"
 	apikeys "github.com/gatehouse-sec/gatehouse/guard/identity/apikey/kept"
+	sessions "github.com/gatehouse-sec/gatehouse/guard/identity/session/kept"
 	patched "github.com/gatehouse-sec/gatehouse/guard/patch/kept"
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
@@ -134,6 +135,8 @@ type crew struct {
 	revocations *fleet.Revocations
 	patches     *patched.Patches // that were added by command
 	apikeys     *apikeys.Keys
+	sessions    *sessions.Sessions
+	signing     []byte // derived for the portal: seals what browsers carry
 }
 
 // errUnderWay refuses a second change of what everything hangs on.
@@ -212,6 +215,9 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 	if err := o.openAPIKeys(ctx, h); err != nil {
 		return h, err
 	}
+	if err := o.openSessions(ctx, h); err != nil {
+		return h, err
+	}
 	if err := o.openSecrets(h); err != nil {
 		return h, err
 	}
@@ -223,7 +229,7 @@ func (o opening) open(ctx context.Context) (h *held, err error) {
 
 // openSecrets opens the gateway's own secrets, and follows those that lie elsewhere.
 func (o opening) openSecrets(h *held) error {
-	h.kept = owned.New(records{h.durable}, recordErrors, owned.Options{Now: o.now, Rand: random()})
+	h.kept = owned.New(store.Parts{In: h.durable}, store.PartErrors, owned.Options{Now: o.now, Rand: random()})
 	sources, err := secretsource.New(o.document.secret, secretsource.Deps{
 		Now: o.now, Kept: h.kept.Source(), LookupEnv: o.env.lookup, Credentials: os.Getenv(credentialsFolder),
 	})
@@ -382,6 +388,7 @@ func (h *held) run(ctx context.Context) {
 	all.Go(func() { h.revocations.Run(ctx) })
 	all.Go(func() { h.patches.Run(ctx) })
 	all.Go(func() { h.apikeys.Run(ctx) })
+	all.Go(func() { h.sessions.Run(ctx) })
 	all.Go(func() { h.secrets.Run(ctx) })
 	all.Go(func() { h.nodes.Run(ctx) })
 	all.Go(func() { h.jobs.Run(ctx) })

@@ -30,6 +30,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/wire"
 	"github.com/gatehouse-sec/gatehouse/listen"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
+	"github.com/gatehouse-sec/gatehouse/portal"
 	"github.com/gatehouse-sec/gatehouse/store/memory"
 	"github.com/gatehouse-sec/gatehouse/telemetry"
 	"github.com/gatehouse-sec/gatehouse/upstream"
@@ -195,6 +196,7 @@ type loaded struct {
 	gateway  *pipeline.Gateway
 	bundle   *source.Bundle
 	papers   *papers
+	portal   *portal.Portal // nil: nobody signs in here
 }
 
 // load makes a Gateway of a document, or tells every mistake.
@@ -216,8 +218,9 @@ func (n *node) load(b *source.Bundle) (*loaded, error) {
 	m.Under("", err)
 	l.audit = r.audit.Default(n.state)
 	m.Under("", d.Place(l.audit.Check(), "audit"))
+	own := n.portal(l, r.fleet.Revocations.LongestToken, &m)
 	n.kept.pools.begin()
-	l.gateway, err = pipeline.Build(d, n.tools(l))
+	l.gateway, err = pipeline.Build(d, n.tools(l, own))
 	m.Under("", err)
 	if n.held != nil && len(m) == 0 { // otherwise whoever asked has told it already
 		ctx, end := context.WithTimeout(context.Background(), resolveTime)
@@ -228,26 +231,26 @@ func (n *node) load(b *source.Bundle) (*loaded, error) {
 	return l, m.Err()
 }
 
-func (n *node) tools(l *loaded) pipeline.Tools {
+func (n *node) tools(l *loaded, own signOn) pipeline.Tools {
 	clock := func() time.Time { return n.now() }
 	return pipeline.Tools{
 		Now: clock, NewID: newID, Recorder: n, Counters: n.kept.counters, Rules: n.kept.rules,
 		Senders: n.kept.pools.sender, Unsafe: l.audit.OnFailure == "allow", Drain: n.kept.streams,
-		Identity: n.identity(l.document), Patches: n.addedPatches(),
+		Identity: n.identity(l.document, own), Own: own.apis, Patches: n.addedPatches(),
 		ReadFile: l.papers.reader(l.bundle.ReadFile), List: l.bundle.List,
 	}
 }
 
 // identity is what the guard of that name is handed. Without an opened state, as in check, no token can be called back.
-func (n *node) identity(d *config.Document) identity.Tools {
+func (n *node) identity(d *config.Document, own signOn) identity.Tools {
 	t := identity.Tools{
 		Now: func() time.Time { return n.now() }, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(d), Dev: n.kept.dev,
 		Secret: n.resolver("guards"),
-		Once:   n.kept.once, Nonces: n.kept.nonces,
+		Once:   n.kept.once, Nonces: n.kept.nonces, Providers: own.issuers,
 	}
 	if h := n.held; h != nil {
 		t.Revocations, t.Longest = h.revocations, h.revocations.Longest()
-		t.APIKeys = h.apikeys
+		t.APIKeys, t.Sessions = h.apikeys, h.sessions
 	}
 	return t
 }

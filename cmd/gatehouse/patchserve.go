@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
+	"github.com/gatehouse-sec/gatehouse/store"
 )
 
 // openPatches reads the patches that were added by command, before any request comes.
@@ -26,7 +27,7 @@ func (o opening) openPatches(ctx context.Context, h *held) (err error) {
 	if err != nil {
 		return err
 	}
-	h.patches, err = patched.New(records{h.durable}, recordErrors,
+	h.patches, err = patched.New(store.Parts{In: h.durable}, store.PartErrors,
 		patched.Options{Digest: digest, Now: o.now, Log: o.log})
 	if err != nil {
 		return err

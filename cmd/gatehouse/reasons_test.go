@@ -55,6 +55,8 @@ var elsewhere = map[gate.Reason]string{
 	"identity.proof_forgotten":     "guard/identity/bound_test.go ProofForgotten",
 	"identity.api_key_ended":       "guard/identity/apikey/apikey_test.go Ended",
 	"identity.api_keys_unsure":     "guard/identity/apikey/apikey_test.go Unsure",
+	"identity.session_unsure":      "guard/identity/session/session_test.go Unsure",
+	"identity.session_unconfirmed": "guard/identity/session/session_test.go Unconfirmed",
 	"upstream.client_certificate":  "upstream/shown_test.go ReasonCertificate",
 
 	// TLS

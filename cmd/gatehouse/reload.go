@@ -215,6 +215,7 @@ func (n *node) inForce(l *loaded) {
 	if n.held != nil {
 		n.held.secrets.Keep(referredTo(l.document))
 		n.kept.lives.keep(readings(l.document))
+		n.held.signOn(l.portal)
 	}
 	n.current.listen, n.current.apis, n.current.document, n.current.state = l.listen, apis, l.document, l.bundle.State()
 	n.serves.Store(&fleet.Document{Hash: n.current.state.Generation, Version: n.current.state.Version, Loaded: n.now()})
@@ -228,7 +229,7 @@ func firstLine(err error) string {
 	return err.Error()
 }
 
-// filesNamed are the files that guards and APIs name, such as key sets and authorities: any text in these sections that is
+// filesNamed are the files that the portal, guards and APIs name, such as key sets and authorities: any text in these sections that is
 // the name of a file. Sockets and their certificates are watched by listen, and event files change all the time.
 func filesNamed(d *config.Document) (files []string) {
 	look := func(text string) {
@@ -237,6 +238,7 @@ func filesNamed(d *config.Document) (files []string) {
 			files = append(files, name)
 		}
 	}
+	eachText(d.Value("portal"), look)
 	eachText(d.Value("guards"), look)
 	eachText(d.Value("apis"), look)
 	return files

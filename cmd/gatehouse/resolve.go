@@ -94,6 +94,7 @@ func readings(d *config.Document) map[reading]string {
 		})
 	}
 	within("listen", "listen")
+	within("portal", "portal")
 	within("guards", "guards")
 	for i := range d.Len("apis") {
 		path := fmt.Sprintf("apis[%d]", i)

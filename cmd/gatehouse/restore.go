@@ -346,6 +346,9 @@ func (r *restoring) revoke(ctx context.Context, o backup.Opened, before time.Tim
 	if err == nil { // those have no end that comes soon, and whoever was shut out must stay so
 		_, err = h.revokeKeys(ctx, done.Revocation)
 	}
+	if err == nil {
+		_, err = h.revokeSessions(ctx, done.Revocation)
+	}
 	return err
 }
 

@@ -150,7 +150,7 @@ func revoke(ctx context.Context, h *held, n *node, q fleet.Revocation) (fleet.Re
 	return done, err
 }
 
-// callTokensBack calls tokens back, and ends the API keys among them for good.
+// callTokensBack calls tokens back, and ends the API keys and sessions among them for good.
 func (h *held) callTokensBack(ctx context.Context, q fleet.Revocation) (fleet.Revoked, error) {
 	done, err := h.revocations.Revoke(ctx, q)
 	if done.Kind == "" {
@@ -159,6 +159,9 @@ func (h *held) callTokensBack(ctx context.Context, q fleet.Revocation) (fleet.Re
 	var problem error
 	if done.Keys, problem = h.revokeKeys(ctx, done.Revocation); problem != nil {
 		err = errors.Join(err, fmt.Errorf("API keys that it names are refused until %s, but not for good: %w; say it again when the store is there", done.Until.Local().Format(time.DateTime), problem))
+	}
+	if done.Sessions, problem = h.revokeSessions(ctx, done.Revocation); problem != nil {
+		err = errors.Join(err, fmt.Errorf("sessions that it names are refused, but the list still shows them: %w; say it again when the store is there", problem))
 	}
 	return done, err
 }
@@ -235,6 +238,9 @@ func printRevoked(w io.Writer, done fleet.Revoked) {
 	}
 	if done.Keys > 0 {
 		entry(w, "API keys", fmt.Sprintf("%d revoked with them, for good; to replace one: gatehouse apikey create", done.Keys))
+	}
+	if done.Sessions > 0 {
+		entry(w, "sessions", fmt.Sprintf("%d ended with them", done.Sessions))
 	}
 	if !done.Told {
 		entry(w, "nodes", "learn it from the store, within a second")

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/listen"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
+	"github.com/gatehouse-sec/gatehouse/portal"
 	secretsource "github.com/gatehouse-sec/gatehouse/secret/source"
 	"github.com/gatehouse-sec/gatehouse/store"
 )
@@ -28,6 +29,7 @@ func sections() []config.Part {
 		{Name: "store", Type: reflect.TypeFor[store.Config](), Doc: "What survives a restart, and what nodes share."},
 		{Name: "secret", Type: reflect.TypeFor[secretsource.Config](), Doc: "Where secrets lie, beside files, variables and the gateway's own store."},
 		{Name: "backup", Type: reflect.TypeFor[backup.Config](), Doc: "Copies of everything that counts, proven by restoring them."},
+		{Name: "portal", Type: reflect.TypeFor[portal.Config](), Doc: "Where users sign in with a browser, by whom they are vouched for, and how long sessions live."},
 		{Name: "fleet", Type: reflect.TypeFor[fleet.Config](), Doc: "This node among others, and tokens that were called back."},
 	}
 	return append(parts, pipeline.Parts()...)
@@ -51,7 +53,7 @@ func misplaced(list mistake.List) {
 // known lists the mistakes that no section can see itself: words at the top that are no section.
 func known(d *config.Document) error {
 	var m mistake.List
-	m.Under("", d.Unknown("", []string{"listen", "audit", "key", "store", "secret", "backup", "fleet", "guards", "apis"}))
+	m.Under("", d.Unknown("", []string{"listen", "audit", "key", "store", "secret", "backup", "fleet", "portal", "guards", "apis"}))
 	for i := range m {
 		outdented(&m[i], d)
 	}

@@ -29,6 +29,8 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
+	sessions "github.com/gatehouse-sec/gatehouse/guard/identity/session/kept"
 	"github.com/gatehouse-sec/gatehouse/guard/waf"
 )
 
@@ -41,6 +43,8 @@ import (
 //	-- callers --          NAME role=a,b scope=c,d       one line for each caller with a token
 //	                       NAME jws HEADER CLAIMS        a token with just these, signed ES256 with the key in keys.json
 //	                       NAME forged HEADER CLAIMS     the same, signed with another key
+//	-- sessions --         NAME provider=a role=b scope=c host=d   a session, SESSION:NAME in requests is its cookie; ended, if it
+//	                       says so
 //	-- keys --             NAME scope=a,b role=c api=d   an API key, KEY:NAME in requests; revoked, or unknown to the gateway, if
 //	                       the line ends so
 //	-- revocations --      optional: token ISSUER ID, subject ISSUER SUBJECT TIME or before ISSUER TIME, called back before
@@ -102,6 +106,7 @@ type story struct {
 	node   *node
 	tokens map[string]string
 	keys   map[string]string // API keys
+	signed map[string]string // session cookies
 	done   chan error
 	cancel context.CancelFunc
 	logged bytes.Buffer // what the process says of itself; read it after end
@@ -111,7 +116,7 @@ type story struct {
 }
 
 func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
-	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, keys: map[string]string{}, done: make(chan error, 1), holders: newHolders(t)}
+	s := &story{t: t, dir: t.TempDir(), files: map[string]string{}, server: newRecorder(t), tokens: map[string]string{"-": ""}, keys: map[string]string{}, signed: map[string]string{}, done: make(chan error, 1), holders: newHolders(t)}
 	for _, f := range archive.Files {
 		text := s.expand(string(f.Data))
 		s.files[f.Name] = text
@@ -150,6 +155,7 @@ func newStory(t *testing.T, archive *txtar.Archive, rules *waf.Rules) *story {
 	if err := s.node.start(l, true); err != nil {
 		t.Fatal(err)
 	}
+	s.sessions()
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	go func() { s.done <- s.node.serve(ctx, 5*time.Second) }()
@@ -225,6 +231,38 @@ func (s *story) apiKeys() {
 	}
 }
 
+// sessions opens the sessions.
+func (s *story) sessions() {
+	for _, line := range lines(s.files["sessions"]) {
+		words := strings.Fields(line)
+		q, host, ended := session.Session{Subject: words[0], Issuer: "https://id.test", SignedIn: time.Now()}, "api.test", false
+		for _, w := range words[1:] {
+			switch key, value, _ := strings.Cut(w, "="); key {
+			case "provider":
+				q.Provider = value
+			case "scope":
+				q.Scopes = strings.Split(value, ",")
+			case "role":
+				q.Roles = strings.Split(value, ",")
+			case "host":
+				host = value
+			case "ended":
+				ended = true
+			default:
+				s.t.Fatalf("sessions: %q", w)
+			}
+		}
+		made, cookie, err := s.node.held.sessions.Create(s.t.Context(), q, host, sessions.Grant{})
+		if err == nil && ended {
+			_, err = s.node.held.sessions.End(s.t.Context(), made.ID, "a story", "")
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.signed[words[0]] = cookie
+	}
+}
+
 // callers makes the tokens.
 func (s *story) callers(issuer *dev.Issuer) {
 	for _, line := range lines(s.files["callers"]) {
@@ -258,6 +296,7 @@ func (s *story) callers(issuer *dev.Issuer) {
 
 // request sends one request and waits until it is answered or the connection ends.
 func (s *story) request(line string) {
+	line = sessionOf.ReplaceAllStringFunc(line, func(m string) string { return session.Cookie + "=" + s.signed[m[len("SESSION:"):]] })
 	line = keyOf.ReplaceAllStringFunc(line, func(m string) string { return s.keys[m[len("KEY:"):]] })
 	words := strings.Fields(line)
 	if len(words) < 3 {

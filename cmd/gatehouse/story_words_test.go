@@ -36,10 +36,11 @@ func stories(t *testing.T) []string {
 }
 
 var (
-	repeated = regexp.MustCompile(`\{\{(\d+)\*(.*?)\}\}`)
-	moment   = regexp.MustCompile(`NOW[+-]\d+`)
-	keyOf    = regexp.MustCompile(`KEY:[a-z]+`)
-	day      = regexp.MustCompile(`DAY\+\d+`)
+	repeated  = regexp.MustCompile(`\{\{(\d+)\*(.*?)\}\}`)
+	moment    = regexp.MustCompile(`NOW[+-]\d+`)
+	sessionOf = regexp.MustCompile(`SESSION:[a-z]+`)
+	keyOf     = regexp.MustCompile(`KEY:[a-z]+`)
+	day       = regexp.MustCompile(`DAY\+\d+`)
 )
 
 // expand replaces what stands for something else in a story.

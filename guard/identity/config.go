@@ -33,6 +33,8 @@ type Config struct {
 	ProofNonce bool `yaml:"proof_nonce"`
 	// Accepts API keys that gatehouse apikey has made for this API. Default: none are.
 	APIKeys APIKeys `yaml:"api_keys"`
+	// Accepts the sessions of users who have signed in with a browser. Default: none are.
+	Sessions Sessions `yaml:"sessions"`
 	// Accepts tokens of the development issuer, which whoever can read this installation's state directory can make, with
 	// the reason why that is acceptable here. Default: it is off.
 	Development gate.Risk `yaml:"development"`
@@ -74,6 +76,7 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	var wrong mistake.List
 	c.Headers.check(&wrong)
 	c.APIKeys.check(c, api, &wrong)
+	c.Sessions.check(c, api, tools, &wrong)
 	development := c.Development.Accepted(tools.Now())
 	switch {
 	case c.Development.AcceptRisk == "" && !c.Development.Until.IsZero():
@@ -93,7 +96,7 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	if development && tools.Dev == nil {
 		wrong.Add("development", "", "this command has no development issuer")
 	}
-	if len(c.Issuers) == 0 && !development && c.APIKeys.Header == "" {
+	if len(c.Issuers) == 0 && !development && c.APIKeys.Header == "" && len(c.Sessions.Providers) == 0 {
 		for _, op := range api.Operations {
 			if !op.Access.Public {
 				wrong.Add("issuers", "issuers: [{issuer: https://idp.example.com, audience: [my-api]}]",

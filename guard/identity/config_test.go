@@ -209,7 +209,7 @@ func TestReasonsAreListedOnce(t *testing.T) {
 		}
 		seen[r] = true
 	}
-	if len(seen) != 53 {
+	if len(seen) != 60 {
 		t.Errorf("%d reasons", len(seen))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/dev"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
 	"github.com/gatehouse-sec/gatehouse/kit/dpop"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/secret"
@@ -45,7 +46,7 @@ const (
 // Reasons lists every reason with which this guard denies.
 func Reasons() []gate.Reason {
 	return slices.Concat([]gate.Reason{Missing, Scheme, Several, Unset, Revoked, RevocationsUnknown, LongLived,
-		NoID, Replayed, ReplayUnknown, ReplayForgotten}, bearer.Reasons(), binding.Reasons(), apikey.Reasons())
+		NoID, Replayed, ReplayUnknown, ReplayForgotten}, bearer.Reasons(), binding.Reasons(), apikey.Reasons(), session.Reasons())
 }
 
 // KeySource keeps issuers' keys over reloads; see keys.NewSource.
@@ -63,6 +64,9 @@ type Tools struct {
 	Dev      *dev.Issuer // nil: there is no development issuer
 	APIKeys  apikey.Keys // nil: every API key is refused
 
+	Sessions  session.Sessions  // nil: every session cookie is refused
+	Providers map[string]string // by name, the issuers by which users can sign in
+
 	Secret func(secret.Ref) (secret.Value, error) // what a reference refers to now; nil is Ref.Resolve
 
 	Revocations Revocations   // nil: there is no way to call a token back
@@ -79,6 +83,7 @@ type Guard struct {
 	pass     bool
 	api      *gate.API
 	keyField string        // where API keys are taken; "" nowhere
+	sessions []string      // providers whose users' sessions are taken; none: no session is
 	single   bool          // each token once
 	skew     time.Duration // the largest of the issuers'
 	tools    Tools
@@ -100,7 +105,7 @@ func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	return &Guard{api: api, keyField: cfg.APIKeys.Header, readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
+	return &Guard{api: api, keyField: cfg.APIKeys.Header, sessions: cfg.Sessions.Providers, readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
 		skew: cfg.skew(), tools: tools, realm: quoted(api.Name), bound: cfg.Bound == binding.Required, nonced: cfg.ProofNonce}, nil
 }
 
@@ -123,6 +128,12 @@ func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, []string, error)
 	if field := cfg.APIKeys.Header; field != "" {
 		list = append(list, apikey.New(api.Name, field, tools.APIKeys, tools.Now)) // a field of its own
 		names = append(names, apikey.Issuer)
+	}
+	if providers := cfg.Sessions.Providers; len(providers) > 0 {
+		list = append(list, session.New(providers, tools.Sessions)) // a cookie
+		for _, p := range providers {
+			names = append(names, tools.Providers[p])
+		}
 	}
 	return list, names, nil
 }
@@ -178,6 +189,9 @@ func (g *Guard) admit(ctx context.Context, x *gate.Exchange, caller *gate.Princi
 func (g *Guard) refuse(x *gate.Exchange, v gate.Verdict) gate.Verdict {
 	if v.Code != gate.NoIdentity {
 		return v
+	}
+	if len(g.sessions) > 0 {
+		v = signIn(x, v)
 	}
 	fault, plain := "", "Bearer realm="+g.realm
 	if v.Reason != Missing {
