@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"upstream":  {"gate", "secret", "kit"},
 	"guard/*":   {"gate", "secret", "kit"},
 	"pipeline":  {"gate", "config", "kit", "guard", "upstream"},
-	"portal":    {"gate", "secret", "kit", "guard/identity/session", "guard/identity/keys"},
+	"portal":    {"gate", "secret", "kit", "guard/identity/session", "guard/identity/keys", "portal"},
 	"cmd":       {"*"},
 	"examples":  {"examples"},
 	"bench":     {"bench", "kit/loopback"},

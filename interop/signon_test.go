@@ -110,6 +110,11 @@ func (h *signOnHouse) at(host, path string) string { return "https://" + host + 
 // settleSignOn starts both. The provider is told more by variables.
 func settleSignOn(t *testing.T, confirm string, more ...string) *signOnHouse {
 	t.Helper()
+	return settleSignOnBy(t, signOnDocument, confirm, more...)
+}
+
+func settleSignOnBy(t *testing.T, document, confirm string, more ...string) *signOnHouse {
+	t.Helper()
 	h := &signOnHouse{house: &house{dir: t.TempDir(), port: strconv.Itoa(loopback.Port())}, seen: &seenRequests{}}
 	h.url = "https://localhost:" + h.port
 	h.ca = certificate(t, h.dir)
@@ -129,7 +134,7 @@ func settleSignOn(t *testing.T, confirm string, more ...string) *signOnHouse {
 	t.Cleanup(server.Close)
 	secretFile := filepath.Join(h.dir, "secret")
 	text := strings.NewReplacer("ADDRESS", h.url, "CERTIFICATE", fmt.Sprintf("{cert: %s, key: %q}", h.ca, "file:"+h.ca+".key"), "SERVER", server.URL,
-		"PORT", h.port, "ISSUER", h.issuer, "SECRET", secretFile, "CONFIRM", confirm).Replace(signOnDocument)
+		"PORT", h.port, "ISSUER", h.issuer, "SECRET", secretFile, "CONFIRM", confirm).Replace(document)
 	for name, content := range map[string]string{"contract.yaml": signOnContract, "gatehouse.yaml": text, "secret": "not-a-secret-either: +/="} {
 		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -490,6 +495,95 @@ func TestSignOnAttacks(t *testing.T) {
 			}
 		}
 	})
+	h.sound(t)
+}
+
+// Local users are invited, choose their password and sign in; what guesses is slowed down, and what the operator changes holds at
+// once.
+func TestLocalUsers(t *testing.T) {
+	t.Parallel()
+	document := strings.NewReplacer("providers: [corp]", "providers: [corp, local]", "  sessions: {confirm", "  local: {title: An account of this service}\n  sessions: {confirm").Replace(signOnDocument)
+	h := settleSignOnBy(t, document, "5m")
+	invite := func(args ...string) string {
+		out := h.cli(t, append([]string{"user"}, args...)...)
+		link := ""
+		for _, line := range strings.Split(out, "\n") {
+			if strings.HasPrefix(line, "https://") {
+				link = line
+			}
+		}
+		if !strings.HasPrefix(link, h.at("login.localhost", "/invitation/")) {
+			t.Fatalf("no link in\n%s", out)
+		}
+		return link
+	}
+	link := invite("invite", "Frank", "--role", "shop-customer")
+	b := h.chromium(t)
+	const password = "plenty of words here"
+	b.do("open the invitation", chromedp.Navigate(link), chromedp.WaitVisible("#again"))
+	b.shot("portal-invitation")
+	b.do("two that differ", chromedp.SendKeys("#password", password), chromedp.SendKeys("#again", password+"!"), chromedp.Click("form button"), chromedp.WaitVisible(".problem"))
+	if text := read(b, chromedp.Text(".problem")); !strings.Contains(text, "not the same") {
+		t.Errorf("reads: %s", text)
+	}
+	b.do("choose it", chromedp.SendKeys("#password", password), chromedp.SendKeys("#again", password), chromedp.Click("form button"), chromedp.WaitVisible(".sessions"))
+	b.do("the link again", chromedp.Navigate(link), chromedp.WaitVisible("footer code"))
+	if text := read(b, chromedp.Text("main")); !strings.Contains(text, "used before") {
+		t.Errorf("a used invitation: %s", text)
+	}
+	b.do("the application", chromedp.Navigate(h.at("app.localhost", "/orders")), chromedp.WaitVisible("#who"))
+	if got := h.seen.last().Header; got.Get("Gatehouse-Issuer") != h.at("login.localhost", "") || got.Get("Gatehouse-Roles") != "shop-customer" || got.Get("Gatehouse-Subject") == "frank" {
+		t.Errorf("the server behind learns %v", got)
+	}
+	if list := h.cli(t, "user", "list"); !strings.Contains(list, "frank") || !strings.Contains(list, "in use") {
+		t.Errorf("the list:\n%s", list)
+	}
+
+	other := h.chromium(t)
+	other.do("another browser", chromedp.Navigate(h.at("app.localhost", "/orders?page=7")), chromedp.WaitVisible("nav"))
+	other.shot("portal-choose")
+	other.do("the local account", chromedp.Click(`nav a[href*="/local"]`), chromedp.WaitVisible("#password"), chromedp.SendKeys("#name", "FRANK"),
+		chromedp.SendKeys("#password", "wrong"), chromedp.Click("form button"), chromedp.WaitVisible(".problem"))
+	other.shot("portal-local")
+	for range 12 {
+		other.do("guess", chromedp.SendKeys("#password", "wrong"), chromedp.Click("form button"), chromedp.Sleep(100*time.Millisecond), chromedp.WaitVisible(".problem"))
+	}
+	if text := read(other, chromedp.Text(".problem")); !strings.Contains(text, "too many tries") {
+		t.Errorf("after many guesses: %s", text)
+	}
+	b.do("the user's own browser, signed out", chromedp.Navigate(h.at("login.localhost", "/")), chromedp.Click(".sessions button"), chromedp.WaitNotPresent(".sessions"),
+		chromedp.Navigate(h.at("app.localhost", "/orders")), chromedp.Click(`nav a[href*="/local"]`), chromedp.WaitVisible("#password"),
+		chromedp.SendKeys("#name", "frank"), chromedp.SendKeys("#password", password), chromedp.Click("form button"), chromedp.WaitVisible("#who"))
+
+	value := b.cookie(h.at("app.localhost", "/"), sessionCookie)
+	answers := func(path string) int {
+		status, _, _ := h.get(t, "GET", h.at("app.localhost", path), map[string]string{"Cookie": sessionCookie + "=" + value})
+		return status
+	}
+	if got := answers("/orders"); got != 200 {
+		t.Errorf("%d before", got)
+	}
+	if out := h.cli(t, "user", "roles", "frank", "--role", "shop-support"); !strings.Contains(out, "1 session ended") {
+		t.Errorf("%s", out)
+	}
+	if got := answers("/orders"); got != 401 {
+		t.Errorf("%d after the roles were changed", got)
+	}
+	b.do("sign in again", chromedp.Navigate(h.at("app.localhost", "/refunds")), chromedp.Click(`nav a[href*="/local"]`), chromedp.WaitVisible("#password"),
+		chromedp.SendKeys("#name", "frank"), chromedp.SendKeys("#password", password), chromedp.Click("form button"), chromedp.WaitVisible("#who"))
+	value = b.cookie(h.at("app.localhost", "/"), sessionCookie)
+	h.cli(t, "user", "remove", "frank", "--why", "a test")
+	if got := answers("/refunds"); got != 401 {
+		t.Errorf("%d after the user was removed", got)
+	}
+
+	status, got, _ := h.get(t, "POST", h.at("login.localhost", "/sign-in/local"), map[string]string{"Sec-Fetch-Site": "cross-site", "Content-Type": "application/x-www-form-urlencoded", "body": "to=a&name=b&password=c"})
+	if status != 303 || !strings.HasSuffix(got.Get("Location"), "/problem/foreign") {
+		t.Errorf("a page of another site signs in: %d %v", status, got)
+	}
+	if data, err := os.ReadFile(filepath.Join(h.dir, "state", "gatehouse", "events", "current")); err == nil && strings.Contains(string(data), password) {
+		t.Error("the password is in the events")
+	}
 	h.sound(t)
 }
 

@@ -23,8 +23,20 @@ type Config struct {
 	Origin string `yaml:"origin,public"`
 	// Who vouches for users.
 	Providers []Provider `yaml:"providers"`
+	// Users of this installation's own, whom nobody else vouches for: gatehouse user invites them. Their provider's name in
+	// guards.identity.sessions is local. Default: there are none.
+	Local *Local `yaml:"local"`
 	// How long sessions live.
 	Sessions SessionConfig `yaml:"sessions"`
+}
+
+// LocalName is the name of the local users' provider.
+const LocalName = "local"
+
+// Local says that there are local users.
+type Local struct {
+	// What users read where they choose among several providers. Default "Local account".
+	Title string `yaml:"title,public"`
 }
 
 // Provider is one OpenID provider at which users sign in.
@@ -71,7 +83,7 @@ type SessionConfig struct {
 }
 
 // On tells that users sign in here.
-func (c Config) On() bool { return c.Origin != "" || len(c.Providers) > 0 }
+func (c Config) On() bool { return c.Origin != "" || len(c.Providers) > 0 || c.Local != nil }
 
 // WithDefaults fills in what the document leaves out.
 func (c Config) WithDefaults() Config {
@@ -93,6 +105,9 @@ func (c Config) WithDefaults() Config {
 			p.Title = p.Name
 		}
 	}
+	if c.Local != nil && c.Local.Title == "" {
+		c.Local = &Local{Title: "Local account"}
+	}
 	return c
 }
 
@@ -101,6 +116,9 @@ func (c Config) Issuers() map[string]string {
 	all := map[string]string{}
 	for _, p := range c.Providers {
 		all[p.Name] = p.Issuer
+	}
+	if c.Local != nil {
+		all[LocalName] = strings.TrimSuffix(c.Origin, "/")
 	}
 	return all
 }
@@ -129,12 +147,15 @@ func (c Config) Check(now time.Time, longest time.Duration) error {
 	c = c.WithDefaults()
 	var wrong mistake.List
 	c.checkOrigin(&wrong)
-	if len(c.Providers) == 0 {
+	if len(c.Providers) == 0 && c.Local == nil {
 		wrong.Add("providers", "providers: [{name: corp, issuer: https://idp.example.com, client: gatehouse, secret: env:OIDC_SECRET}]", "nobody vouches for users: no provider is named")
 	}
 	for i, p := range c.Providers {
 		at := fmt.Sprintf("providers[%d]", i)
 		wrong.Under(at, p.check(now))
+		if p.Name == LocalName {
+			wrong.Add(at+".name", "name: corp", "local is the name of the local users")
+		}
 		for _, other := range c.Providers[:i] {
 			if other.Name == p.Name {
 				wrong.Add(at+".name", "", "two providers are named %q", p.Name)

@@ -32,6 +32,8 @@ type page struct {
 	To       string
 	Word     string
 	Choices  []Provider
+	Problem  string // what is wrong with what was typed
+	Typed    string // the name that was typed
 	Signed   bool
 	Name     string
 	Provider string
@@ -59,7 +61,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 var problems = map[string]int{
 	"link": http.StatusBadRequest, "browser": http.StatusBadRequest, "slow": http.StatusBadRequest, "used": http.StatusBadRequest,
 	"answer": http.StatusBadGateway, "provider": http.StatusBadGateway, "denied": http.StatusForbidden, "nothing": http.StatusNotFound,
-	"foreign": http.StatusForbidden, "fault": http.StatusServiceUnavailable,
+	"invitation": http.StatusNotFound, "foreign": http.StatusForbidden, "fault": http.StatusServiceUnavailable,
 }
 
 func (p *Portal) problem(w http.ResponseWriter, r *http.Request, word, back string) {
@@ -75,6 +77,8 @@ func (p *Portal) choose(w http.ResponseWriter, r *http.Request, names []string) 
 	for _, name := range names {
 		if c := p.providers[name]; c != nil {
 			v.Choices = append(v.Choices, c.Provider)
+		} else if name == LocalName && p.cfg.Local != nil {
+			v.Choices = append(v.Choices, Provider{Name: name, Title: p.cfg.Local.Title})
 		}
 	}
 	p.show(w, r, http.StatusOK, "choose", v)
@@ -90,6 +94,8 @@ func (p *Portal) home(w http.ResponseWriter, r *http.Request) {
 		v.Provider = e.Provider
 		if c := p.providers[e.Provider]; c != nil {
 			v.Provider = c.Title
+		} else if e.Provider == LocalName && p.cfg.Local != nil {
+			v.Provider = p.cfg.Local.Title
 		}
 	} else {
 		v.Title = "Not signed in"
@@ -115,6 +121,9 @@ func (p *Portal) AtOrigin() http.Handler {
 	m.HandleFunc("GET /style.css", p.style)
 	m.HandleFunc("GET /sign-in", p.signIn)
 	m.HandleFunc("GET /sign-in/{provider}", p.signInWith)
+	m.HandleFunc("POST /sign-in/{provider}", p.signInLocal)
+	m.HandleFunc("GET /invitation/{link}", p.invitation)
+	m.HandleFunc("POST /invitation/{link}", p.choosePassword)
 	m.HandleFunc("GET /callback/{provider}", p.callback)
 	m.HandleFunc("GET /signed-out", func(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusOK, "signed_out", page{Title: "Signed out"})

@@ -2,7 +2,7 @@
 // two addresses on each host of an API, by which a session gets there. It promises that a login which somebody else began is
 // never finished in a browser, that an answer of one provider is never taken for another's, that nobody is led to a place
 // which the document doesn't name, that a session is opened by who just proved who they are and by nobody else, and that
-// every error says what to do next. What it stops stands in the adversary rows E10 to E16, E22, E34 and E38.
+// every error says what to do next. What it stops stands in the adversary rows E10 to E16, E18, E19, E22, E34, E35 and E38.
 //
 // The way of a login: a host of an API sends the browser here with a sealed note of where it wants back to, bound to a cookie
 // of that host; here the browser gets a cookie too, and goes to the provider with a sealed state bound to that; what comes back
@@ -36,6 +36,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/expression"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/kit/oidc"
+	"github.com/gatehouse-sec/gatehouse/portal/user"
 	"github.com/gatehouse-sec/gatehouse/secret"
 )
 
@@ -64,6 +65,7 @@ type Tools struct {
 	Key       []byte // of 32 bytes, the same on all nodes: seals what browsers carry
 	Once      Once
 	Sessions  *kept.Sessions
+	Users     *user.Users                                   // local users
 	Keys      *keys.Source                                  // providers' keys and servers
 	Secret    func(secret.Ref) (secret.Value, error)        // what a reference refers to now
 	Providers func(host string, segments []string) []string // by which users can sign in for what is there

@@ -142,8 +142,12 @@ func (p *Portal) noted(w http.ResponseWriter, r *http.Request) (note, bool) {
 	return n, err == nil
 }
 
-// begin sends a browser to a provider.
+// begin sends a browser to a provider, or shows the page on which local users sign in.
 func (p *Portal) begin(w http.ResponseWriter, r *http.Request, name string, n note) {
+	if name == LocalName {
+		p.showLocal(w, r, http.StatusOK, r.URL.Query().Get("to"), "", "")
+		return
+	}
 	mark, err := p.mark(w, r, browserCookie)
 	if err != nil {
 		p.fail(w, r, err)
@@ -224,7 +228,7 @@ func (p *Portal) callback(w http.ResponseWriter, r *http.Request) {
 		p.refused(w, r, c, err.Error(), "answer", back)
 		return
 	}
-	id, err := p.enter(w, r, q, tokens)
+	id, err := p.enter(w, r, q, kept.Grant{Refresh: tokens.Refresh})
 	if err != nil {
 		p.fail(w, r, err)
 		return
@@ -307,8 +311,7 @@ func clip(s string, most int) string {
 
 // enter opens the session of who has just signed in. In a browser that has a session of the same user it goes on, so that the
 // pages in other tabs stay signed in; another user's ends (row E15). The cookie is another one in any case.
-func (p *Portal) enter(w http.ResponseWriter, r *http.Request, q session.Session, t oidc.Tokens) (id string, err error) {
-	g := kept.Grant{Refresh: t.Refresh}
+func (p *Portal) enter(w http.ResponseWriter, r *http.Request, q session.Session, g kept.Grant) (id string, err error) {
 	if e := p.signedIn(r); e != nil {
 		now, cookie, err := p.tools.Sessions.Renew(r.Context(), e.ID, p.host, q, g)
 		if err == nil {

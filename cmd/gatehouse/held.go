@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/portal/user"
 	"github.com/gatehouse-sec/gatehouse/secret"
 	owned "github.com/gatehouse-sec/gatehouse/secret/kept"
 	secretsource "github.com/gatehouse-sec/gatehouse/secret/source"
@@ -136,7 +137,9 @@ type crew struct {
 	patches     *patched.Patches // that were added by command
 	apikeys     *apikeys.Keys
 	sessions    *sessions.Sessions
-	signing     []byte // derived for the portal: seals what browsers carry
+	users       *user.Users
+	invites     atomic.Pointer[string] // where local users choose a password; nil: there are none
+	signing     []byte                 // derived for the portal: seals what browsers carry
 }
 
 // errUnderWay refuses a second change of what everything hangs on.

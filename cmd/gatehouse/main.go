@@ -73,7 +73,7 @@ func commands(io stdio) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		runCommand(io), serveCommand(io), checkCommand(io), initCommand(io), documentCommand(io), schemaCommand(io), explainCommand(io),
-		statusCommand(io), tokenCommand(io), keyCommand(io), secretCommand(io), storeCommand(io), patchCommand(io), apikeyCommand(io), sessionCommand(io), auditCommand(io), backupCommand(io), wafCommand(io), certificatesCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
+		statusCommand(io), tokenCommand(io), keyCommand(io), secretCommand(io), storeCommand(io), patchCommand(io), apikeyCommand(io), sessionCommand(io), userCommand(io), auditCommand(io), backupCommand(io), wafCommand(io), certificatesCommand(io), caCommand(io), healthcheckCommand(io), versionCommand(io),
 	)
 	return root
 }

@@ -25,6 +25,7 @@ func operations(h *held, n *node) *control.Operations {
 	patchOperations(&o, h, n)
 	apikeyOperations(&o, h, n)
 	sessionOperations(&o, h, n)
+	userOperations(&o, h, n)
 	control.Handle(&o, "ca.internal", func(context.Context, nothing, control.Progress) (authorityBundle, error) {
 		return authorityBundle{string(h.authority.Bundle())}, nil
 	})

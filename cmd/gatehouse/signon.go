@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
 	"github.com/gatehouse-sec/gatehouse/portal"
+	"github.com/gatehouse-sec/gatehouse/portal/user"
 	"github.com/gatehouse-sec/gatehouse/store"
 )
 
@@ -31,6 +32,14 @@ func (o opening) openSessions(ctx context.Context, h *held) (err error) {
 		return err
 	}
 	mark, err := h.ring.Derive(forFleet, "ids of sessions")
+	if err != nil {
+		return err
+	}
+	names, err := h.ring.Derive(forFleet, "names of users")
+	if err != nil {
+		return err
+	}
+	h.users, err = user.New(store.Parts{In: h.durable}, store.PartErrors, user.Options{Digest: names, Rand: random(), Now: o.now, Counters: o.counters(h)})
 	if err != nil {
 		return err
 	}
@@ -58,7 +67,7 @@ func (n *node) portal(l *loaded, longest time.Duration, m *mistake.List) (own si
 	atOrigin, atHost := http.NotFoundHandler(), http.NotFoundHandler()
 	if h := n.held; h != nil {
 		l.portal, err = portal.New(c, portal.Tools{
-			Now: func() time.Time { return n.now() }, Rand: random(), Log: n.log, Key: h.signing, Once: n.kept.once, Sessions: h.sessions, Keys: n.kept.keys,
+			Now: func() time.Time { return n.now() }, Rand: random(), Log: n.log, Key: h.signing, Once: n.kept.once, Sessions: h.sessions, Users: h.users, Keys: n.kept.keys,
 			Secret:    n.resolver("portal"),
 			Providers: func(host string, segments []string) []string { return l.gateway.Providers(host, segments) },
 			Report:    n.system, Event: identity.DefaultHeaders().Event,
@@ -85,6 +94,7 @@ func (n *node) portal(l *loaded, longest time.Duration, m *mistake.List) (own si
 func (h *held) signOn(p *portal.Portal) {
 	if p != nil {
 		h.sessions.Set(p.Limits(), p.Confirm)
+		h.invites.Store(p.Invites())
 	}
 }
 
@@ -142,12 +152,20 @@ func sessionOperations(o *control.Operations, h *held, n *node) {
 // isOf tells that a user is meant: by subject, or by the name that people read.
 func isOf(q session.Session, user string) bool { return q.Subject == user || q.Name == user }
 
+// endWhere ends the sessions that match, and what they have open.
+func (h *held) endWhere(ctx context.Context, matches func(session.Session) bool, by, why string) ([]session.Session, error) {
+	ended, err := h.sessions.EndAll(ctx, matches, by, why)
+	for _, one := range ended {
+		err = errors.Join(err, h.endStreams(ctx, one, by, why))
+	}
+	return ended, err
+}
+
 func (h *held) endSessions(ctx context.Context, n *node, q sessionEnding) (done sessionsEnded, err error) {
-	done.Ended, err = h.sessions.EndAll(ctx, func(one session.Session) bool {
+	done.Ended, err = h.endWhere(ctx, func(one session.Session) bool {
 		return (q.ID == "" || one.ID == q.ID) && (q.User == "" || isOf(one, q.User)) && (q.Provider == "" || one.Provider == q.Provider)
 	}, q.By, q.Why)
 	for _, one := range done.Ended {
-		err = errors.Join(err, h.endStreams(ctx, one, q.By, q.Why))
 		if n != nil {
 			n.system("session.ended", fmt.Sprintf("session %s of %s of %s; asked by %s, because: %s", one.ID, one.Subject, one.Issuer, q.By, cmp.Or(q.Why, "no reason given")))
 		}
