@@ -146,19 +146,24 @@ func (s *Sessions) End(ctx context.Context, id, by, why string) (session.Session
 	})
 }
 
-// EndAll ends the sessions that match, and tells which did. When the error is not nil some that match may live.
+// EndAll ends the sessions that match, and tells which did. When the error is not nil some that match may live. One that is
+// idle as far as this node knows ends as well: another node may have seen it used.
 func (s *Sessions) EndAll(ctx context.Context, matches func(session.Session) bool, by, why string) (ended []session.Session, err error) {
 	err = s.Load(ctx) // with those that other nodes have opened a moment ago
-	for _, l := range s.List(false) {
-		if !matches(l.Session) {
-			continue
+	var ids []string
+	s.follower.Each(func(l *live) bool {
+		if l.ended == nil && s.options.Now().Before(l.Ends) && matches(l.Session) {
+			ids = append(ids, l.ID)
 		}
-		q, failed := s.End(ctx, l.ID, by, why)
+		return true
+	})
+	for _, id := range ids {
+		q, failed := s.End(ctx, id, by, why)
 		switch {
 		case failed == nil:
 			ended = append(ended, q)
 		case !errors.Is(failed, ErrGone):
-			err = errors.Join(err, fmt.Errorf("session %s: %w", l.ID, failed))
+			err = errors.Join(err, fmt.Errorf("session %s: %w", id, failed))
 		}
 	}
 	if s.follower.Unread() > 0 {

@@ -267,6 +267,80 @@ func TestEnds(t *testing.T) {
 	})
 }
 
+// A session that another node has seen used is idle as far as this one knows, and ends all the same when it is meant: by a
+// provider, by a revocation, by somebody who asks.
+func TestEndUsedElsewhere(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		a, b := w.node(), w.node()
+		q, cookie := create(t, a, alice, kept.Grant{})
+		for range 2 {
+			w.after.Add(int64(10 * time.Minute))
+			for _, n := range []*node{a, b} {
+				if err := n.Load(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want(t, a, "login.example", cookie, nil)
+		}
+		ended, err := b.EndAll(t.Context(), func(one session.Session) bool { return one.Subject == "alice" }, "root", "laptop stolen")
+		if err != nil || len(ended) != 1 || ended[0].ID != q.ID {
+			t.Errorf("%v %v", ended, err)
+		}
+		if err := a.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want(t, a, "login.example", cookie, session.ErrEnded)
+	})
+}
+
+// A page that asks for many things at once of a node that has not seen its session used gets all of them: none is refused
+// because another is looking into the store.
+func TestIdleTogether(t *testing.T) {
+	w := &world{t: t, began: time.Now().UTC().Truncate(time.Second), key: []byte(strings.Repeat("k", 32))}
+	together := make(chan struct{})
+	in := &slow{Records: nowhere{}, all: map[string]record.Record{}, wait: together}
+	s := kept.New(in, record.Errors{None: store.ErrNone}, kept.Options{Key: w.key, Rand: rand.Reader, Now: w.now})
+	s.Set(kept.Limits{Idle: 15 * time.Minute, Absolute: 12 * time.Hour}, nil)
+	if err := s.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	q, cookie, err := s.Create(t.Context(), alice, "login.example", kept.Grant{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.after.Add(int64(20 * time.Minute))
+	if err := s.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	in.all["session-use/"+q.ID] = record.Record{Key: "session-use/" + q.ID, Value: []byte(`{"at":"` + w.now().Add(-time.Minute).Format(time.RFC3339) + `"}`), Version: 1}
+	answers := make(chan error, 4)
+	for range cap(answers) {
+		go func() { _, err := s.Find(t.Context(), "login.example", cookie); answers <- err }()
+	}
+	time.Sleep(50 * time.Millisecond)
+	close(together)
+	for range cap(answers) {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// slow is a store whose answers wait.
+type slow struct {
+	kept.Records
+	all  map[string]record.Record
+	wait chan struct{}
+}
+
+func (s *slow) Get(_ context.Context, key string) (record.Record, error) {
+	<-s.wait
+	if r, ok := s.all[key]; ok {
+		return r, nil
+	}
+	return record.Record{}, store.ErrNone
+}
+
 // When nothing is heard of the store a session may have been ended, so none opens anything.
 func TestStoreLost(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
