@@ -394,6 +394,45 @@ func TestBackChannel(t *testing.T) {
 	}
 }
 
+// Who signs out is signed out, also while the provider is away and the session opens nothing; and where it can't be ended
+// nobody is told that it was, and the cookie stays with which it can be ended later.
+func TestSignOutTrouble(t *testing.T) {
+	s := newScene(t)
+	create := func() (session.Session, []*http.Cookie) {
+		q, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{Refresh: "r0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q, []*http.Cookie{{Name: session.Cookie, Value: cookie}}
+	}
+	q, cookies := create()
+	s.corp.mu.Lock()
+	s.corp.token = func(url.Values) (int, any) { return 503, nil }
+	s.corp.mu.Unlock()
+	s.now = s.now.Add(11 * time.Minute)
+	if err := s.sessions.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.sessions.Find(t.Context(), "login.example.com", cookies[0].Value); !errors.Is(err, session.ErrUnconfirmed) {
+		t.Fatalf("the provider is away: %v", err)
+	}
+	if w, _ := s.ask("POST", "https://login.example.com/sign-out", "", cookies); w.Code != http.StatusSeeOther || s.sessions.ByID(q.ID) != nil {
+		t.Errorf("%d, and the session lives: %v", w.Code, s.sessions.ByID(q.ID) != nil)
+	}
+	q, cookies = create()
+	s.now = s.now.Add(time.Minute) // nothing was heard of the store meanwhile
+	if w, _ := s.ask("POST", "https://login.example.com/sign-out", "", cookies); w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("not ended: %d %v", w.Code, w.Header())
+	}
+	if err := s.sessions.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w, _ := s.ask("POST", "https://login.example.com/sign-out", "", cookies)
+	if w.Code != http.StatusSeeOther || s.sessions.ByID(q.ID) != nil || !strings.Contains(w.Header().Get("Set-Cookie"), "Max-Age=0") {
+		t.Errorf("tried again: %d %v", w.Code, w.Header())
+	}
+}
+
 // The provider is asked again by one node at a time, and what it says is done (row E22).
 func TestConfirm(t *testing.T) {
 	s := newScene(t)

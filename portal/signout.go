@@ -16,24 +16,37 @@ func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) {
 		p.elsewhere(w, r, "foreign")
 		return
 	}
-	setCookie(w, session.Cookie, "", -1)
 	location := p.cfg.Origin + "/signed-out"
-	e := p.signedIn(r)
-	if e == nil {
-		p.send(w, location)
-		return
+	q, err := p.toEnd(r)
+	if err == nil && q.ID != "" {
+		err = p.end(r.Context(), q.ID, "the user", "signed out")
 	}
-	if err := p.end(r.Context(), e.ID, "the user", "signed out"); err != nil {
+	if err != nil { // the cookie stays, so that the user can try again: without it nobody could end the session
 		p.fail(w, r, err)
 		return
 	}
-	if c := p.providers[e.Provider]; c != nil {
+	setCookie(w, session.Cookie, "", -1)
+	if c := p.providers[q.Provider]; c != nil {
 		// The ID token stays where it is: an address is written down everywhere. The provider may ask the user instead.
 		if there, ok := c.oidc.EndSession(r.Context(), "", location, ""); ok {
 			location = there
 		}
 	}
 	p.send(w, location)
+}
+
+// toEnd is the session of which this browser has a cookie, whether it holds at this moment or not; one without an id when there
+// is none. An error says that it isn't known.
+func (p *Portal) toEnd(r *http.Request) (session.Session, error) {
+	all := r.CookiesNamed(session.Cookie)
+	if len(all) != 1 {
+		return session.Session{}, nil
+	}
+	q, err := p.tools.Sessions.Whose(r.Context(), hostOf(r), all[0].Value)
+	if errors.Is(err, session.ErrMalformed) || errors.Is(err, session.ErrUnknown) {
+		return session.Session{}, nil
+	}
+	return q, err
 }
 
 // endOne ends one of the user's sessions, in this browser or another.
