@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
 	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/secret"
@@ -111,16 +112,20 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Issuers gives the issuer of each provider by its name.
-func (c Config) Issuers() map[string]string {
-	all := map[string]string{}
+// Vouchers gives what counts of each provider for the sessions that it vouches for, by its name.
+func (c Config) Vouchers() map[string]session.Voucher {
+	all := map[string]session.Voucher{}
 	for _, p := range c.Providers {
-		all[p.Name] = p.Issuer
+		all[p.Name] = p.voucher()
 	}
 	if c.Local != nil {
 		all[LocalName] = strings.TrimSuffix(c.Origin, "/")
 	}
 	return all
+}
+
+func (p Provider) voucher() session.Voucher {
+	return session.Voucher{Issuer: p.Issuer, Roles: p.Grants, Scopes: append([]string{"openid"}, p.Scopes...)}
 }
 
 // Host is the host of the origin in its canonical spelling, "" when there is none.

@@ -61,10 +61,12 @@ func (p *Portal) Confirm(ctx context.Context, e *session.Entry) error {
 
 // remap gives a session what its provider says of the user now.
 func (p *Portal) remap(ctx context.Context, c *provider, e *session.Entry, t oidc.Tokens) error {
-	roles, scopes := e.Roles, e.Scopes
+	most := c.voucher()
+	roles, scopes := session.Among(e.Roles, most.Roles), e.Scopes
 	if t.Scopes != nil {
 		scopes = t.Scopes
 	}
+	scopes = session.Among(scopes, most.Scopes)
 	if t.Claims != nil {
 		var err error
 		if roles, err = c.granted(t.Claims); err != nil {

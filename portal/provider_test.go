@@ -394,6 +394,37 @@ func TestBackChannel(t *testing.T) {
 	}
 }
 
+// A session of a provider whose issuer is another by now opens nothing at an API, so it isn't handed on either: the browser would
+// go in circles. And a provider gives no scope that it wasn't asked for.
+func TestOlderDocument(t *testing.T) {
+	s := newScene(t)
+	_, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: "https://old.example", Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := s.ask("GET", "https://app.example.com/.gatehouse/sign-in?to=/orders", "", nil)
+	w, _ = s.ask("GET", w.Header().Get("Location"), "", []*http.Cookie{{Name: session.Cookie, Value: cookie}})
+	if to := w.Header().Get("Location"); w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, to)
+	}
+	sent, cookies := s.began("corp")
+	s.answers(s.corp, sent, nil)
+	answer := s.corp.token
+	s.corp.token = func(form url.Values) (int, any) {
+		status, a := answer(form)
+		if all, ok := a.(map[string]any); ok {
+			all["scope"] = "openid orders:write"
+		}
+		return status, a
+	}
+	if w, _ := s.ask("GET", "https://login.example.com/callback/corp?"+url.Values{"state": sent["state"], "code": {"c"}, "iss": {s.corp.URL}}.Encode(), "", cookies); w.Code != http.StatusSeeOther {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if q := s.sessions.List(false)[0]; fmt.Sprint(q.Scopes) != "[openid]" {
+		t.Errorf("scopes %v", q.Scopes)
+	}
+}
+
 // Who signs out is signed out, also while the provider is away and the session opens nothing; and where it can't be ended
 // nobody is told that it was, and the cookie stays with which it can be ended later.
 func TestSignOutTrouble(t *testing.T) {

@@ -103,7 +103,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, providers := p.wanted(n.Host, n.To)
-	if e := p.signedIn(r); e != nil && slices.Contains(providers, e.Provider) {
+	if e := p.signedIn(r); e != nil && slices.Contains(providers, e.Provider) && p.providers[e.Provider] != nil && p.providers[e.Provider].Issuer == e.Issuer {
 		p.handOn(w, r, e.ID, n)
 		return
 	}
@@ -253,7 +253,7 @@ func (p *Portal) trade(r *http.Request, c *provider, s state, query url.Values) 
 		return tokens, q, err
 	}
 	q = session.Session{
-		Provider: c.Name, Issuer: c.Issuer, Subject: tokens.Subject, Name: nameOf(tokens.Claims), Roles: roles, Scopes: tokens.Scopes,
+		Provider: c.Name, Issuer: c.Issuer, Subject: tokens.Subject, Name: nameOf(tokens.Claims), Roles: roles, Scopes: session.Among(tokens.Scopes, c.voucher().Scopes),
 		SignedIn: tokens.AuthTime, Class: tokens.ACR, Methods: tokens.AMR, Far: tokens.SessionID,
 		Address: r.Header.Get("X-Forwarded-For"), Agent: agentOf(r.UserAgent()),
 	}

@@ -246,7 +246,7 @@ func (n *node) identity(d *config.Document, own signOn) identity.Tools {
 	t := identity.Tools{
 		Now: func() time.Time { return n.now() }, Keys: n.kept.keys, Verified: n.kept.verified, Policy: identityVersion(d), Dev: n.kept.dev,
 		Secret: n.resolver("guards"),
-		Once:   n.kept.once, Nonces: n.kept.nonces, Providers: own.issuers,
+		Once:   n.kept.once, Nonces: n.kept.nonces, Providers: own.providers,
 	}
 	if h := n.held; h != nil {
 		t.Revocations, t.Longest = h.revocations, h.revocations.Longest()

@@ -49,8 +49,8 @@ func (o opening) openSessions(ctx context.Context, h *held) (err error) {
 
 // signOn is what a document's portal brings along.
 type signOn struct {
-	issuers map[string]string // of providers, by their names
-	apis    []pipeline.Own
+	providers map[string]session.Voucher // by their names
+	apis      []pipeline.Own
 }
 
 // portal makes what the section of that name asks for. Without an opened state, as in check, it is only looked at.
@@ -60,7 +60,7 @@ func (n *node) portal(l *loaded, longest time.Duration, m *mistake.List) (own si
 		err = l.document.Place(c.Check(n.now(), longest), "portal")
 	}
 	m.Under("", err)
-	own.issuers = c.Issuers()
+	own.providers = c.Vouchers()
 	if err != nil || !c.On() {
 		return own
 	}

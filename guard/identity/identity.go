@@ -64,8 +64,8 @@ type Tools struct {
 	Dev      *dev.Issuer // nil: there is no development issuer
 	APIKeys  apikey.Keys // nil: every API key is refused
 
-	Sessions  session.Sessions  // nil: every session cookie is refused
-	Providers map[string]string // by name, the issuers by which users can sign in
+	Sessions  session.Sessions           // nil: every session cookie is refused
+	Providers map[string]session.Voucher // by name, those by which users can sign in
 
 	Secret func(secret.Ref) (secret.Value, error) // what a reference refers to now; nil is Ref.Resolve
 
@@ -129,11 +129,13 @@ func readers(cfg Config, api *gate.API, tools Tools) ([]Reader, []string, error)
 		list = append(list, apikey.New(api.Name, field, tools.APIKeys, tools.Now)) // a field of its own
 		names = append(names, apikey.Issuer)
 	}
-	if providers := cfg.Sessions.Providers; len(providers) > 0 {
-		list = append(list, session.New(providers, tools.Sessions)) // a cookie
-		for _, p := range providers {
-			names = append(names, tools.Providers[p])
+	if taken := cfg.Sessions.Providers; len(taken) > 0 {
+		from := map[string]session.Voucher{}
+		for _, p := range taken {
+			from[p] = tools.Providers[p]
+			names = append(names, from[p].Issuer)
 		}
+		list = append(list, session.New(from, tools.Sessions)) // a cookie
 	}
 	return list, names, nil
 }

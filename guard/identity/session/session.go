@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,7 +34,7 @@ const (
 	Malformed   gate.Reason = "identity.session_malformed"   // not a value that was ever made here, or two of them
 	Unknown     gate.Reason = "identity.session_unknown"     // no such session at this host
 	Ended       gate.Reason = "identity.session_ended"       // over, idle for too long, signed out or ended by somebody
-	Provider    gate.Reason = "identity.session_provider"    // signed in by a provider that this API doesn't take
+	Provider    gate.Reason = "identity.session_provider"    // signed in by a provider that this API doesn't take, or that is another one by now
 	CrossOrigin gate.Reason = "identity.session_cross_site"  // a page of another origin may have caused it: 403
 	Unsure      gate.Reason = "identity.session_unsure"      // the store can't be asked: 503
 	Unconfirmed gate.Reason = "identity.session_unconfirmed" // the provider could not be asked for too long: 503
@@ -90,8 +91,9 @@ func common(list []string) []string {
 	return out
 }
 
-// caller is whom the session stands for. It is made for each request: kept, it would be most of what a session takes.
-func (e *Entry) caller() *gate.Principal {
+// caller is whom the session stands for, with no more than its provider may give. It is made for each request: kept, it would
+// be most of what a session takes.
+func (e *Entry) caller(from Voucher) *gate.Principal {
 	claims := map[string]any{
 		"iss": e.Issuer, "sub": e.Subject, "sid": e.ID, "iat": seconds(e.Created), "exp": seconds(e.Ends), "auth_time": seconds(e.SignedIn),
 	}
@@ -105,7 +107,7 @@ func (e *Entry) caller() *gate.Principal {
 		}
 		claims["amr"] = list
 	}
-	return &gate.Principal{Issuer: e.Issuer, Subject: e.Subject, Roles: e.Roles, Scopes: e.Scopes, Token: e.ID, Expires: e.Ends, Claims: claims}
+	return &gate.Principal{Issuer: e.Issuer, Subject: e.Subject, Roles: Among(e.Roles, from.Roles), Scopes: Among(e.Scopes, from.Scopes), Token: e.ID, Expires: e.Ends, Claims: claims}
 }
 
 func seconds(t time.Time) json.Number { return json.Number(strconv.FormatInt(t.Unix(), 10)) }
@@ -146,15 +148,31 @@ type Sessions interface {
 	Find(ctx context.Context, host, cookie string) (*Entry, error)
 }
 
+// Voucher is a provider as the document in force has it. A session that was opened under another counts for no more than this.
+type Voucher struct {
+	Issuer string
+	Roles  []string // that it may give
+	Scopes []string // that are asked of it
+}
+
+// Among are the words of a list that are among others.
+func Among(list, all []string) []string {
+	foreign := func(word string) bool { return !slices.Contains(all, word) }
+	if !slices.ContainsFunc(list, foreign) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), foreign)
+}
+
 // Reader reads the session cookies of one API.
 type Reader struct {
-	providers []string
+	providers map[string]Voucher
 	sessions  Sessions
 }
 
 // New makes the reader of sessions that one of these providers has vouched for. Without sessions, as in a command that serves
 // nothing, every cookie is refused.
-func New(providers []string, sessions Sessions) *Reader {
+func New(providers map[string]Voucher, sessions Sessions) *Reader {
 	return &Reader{providers: providers, sessions: sessions}
 }
 
@@ -170,6 +188,10 @@ func (r *Reader) Read(ctx context.Context, x *gate.Exchange) (*gate.Principal, b
 		return nil, true, bad(Unknown, "there are no sessions here")
 	}
 	e, err := r.sessions.Find(ctx, x.Request.Host, value)
+	var from Voucher
+	if err == nil {
+		from = r.providers[e.Provider]
+	}
 	switch {
 	case errors.Is(err, ErrMalformed):
 		return nil, true, bad(Malformed, "%v", err)
@@ -181,13 +203,15 @@ func (r *Reader) Read(ctx context.Context, x *gate.Exchange) (*gate.Principal, b
 		return nil, true, gate.Deny(gate.Unavailable, Unconfirmed, "%v", err).With("Retry-After", "5")
 	case err != nil:
 		return nil, true, gate.Deny(gate.Unavailable, Unsure, "%v", err).With("Retry-After", "5")
-	case !slices.Contains(r.providers, e.Provider):
-		return nil, true, bad(Provider, "session %s was opened by %s; this API takes %s", e.ID, e.Provider, strings.Join(r.providers, ", ")).At("guards.identity.sessions.providers")
+	case from.Issuer == "":
+		return nil, true, bad(Provider, "session %s was opened by %s; this API takes %s", e.ID, e.Provider, strings.Join(slices.Sorted(maps.Keys(r.providers)), ", ")).At("guards.identity.sessions.providers")
+	case from.Issuer != e.Issuer:
+		return nil, true, bad(Provider, "session %s was opened by %s when that was %s; now it is %s", e.ID, e.Provider, e.Issuer, from.Issuer).At("portal.providers")
 	}
 	if err := sameOrigin(x.Request); err != nil {
 		return nil, true, gate.Deny(gate.BadOrigin, CrossOrigin, "%v; a cookie goes along with whatever a page asks for, so a page of another origin may not change anything with it", err)
 	}
-	return e.caller(), true, gate.Allow()
+	return e.caller(from), true, gate.Allow()
 }
 
 // ValueOf gives the value of the session cookie among a request's.

@@ -28,6 +28,8 @@ func exchange(method string, fields http.Header, cookies ...canon.Pair) *gate.Ex
 var alice = session.Session{ID: "s1", Provider: "corp", Issuer: "https://idp.example", Subject: "alice", Roles: []string{"customer"}, Scopes: []string{"openid"},
 	Created: time.Unix(1000, 0), Ends: time.Unix(2000, 0), SignedIn: time.Unix(900, 0), Class: "high", Methods: []string{"pwd", "otp"}}
 
+var corp = map[string]session.Voucher{"corp": {Issuer: "https://idp.example", Roles: []string{"customer", "support"}, Scopes: []string{"openid", "profile"}}}
+
 func TestRead(t *testing.T) {
 	mine := canon.Pair{Name: session.Cookie, Value: "v"}
 	good := answers{entry: session.NewEntry(alice)}
@@ -63,13 +65,13 @@ func TestRead(t *testing.T) {
 			if name == "nothing is served" {
 				c.sessions = nil
 			}
-			p, found, v := session.New([]string{"corp"}, c.sessions).Read(t.Context(), c.x)
+			p, found, v := session.New(corp, c.sessions).Read(t.Context(), c.x)
 			if found != c.found || v.Code != c.code || v.Reason != c.reason || v.Allowed() != (c.code == "") || (p != nil) != (found && c.code == "") {
 				t.Errorf("found %t, %s %s, %+v", found, v.Code, v.Reason, p)
 			}
 		})
 	}
-	if _, _, v := session.New([]string{"other"}, good).Read(t.Context(), exchange("GET", nil, mine)); v.Reason != session.Provider {
+	if _, _, v := session.New(map[string]session.Voucher{"other": corp["corp"]}, good).Read(t.Context(), exchange("GET", nil, mine)); v.Reason != session.Provider {
 		t.Errorf("by another provider: %s", v.Reason)
 	}
 }
@@ -78,7 +80,7 @@ func TestRead(t *testing.T) {
 func TestSockets(t *testing.T) {
 	x := exchange("GET", http.Header{"Origin": {"https://evil.example"}}, canon.Pair{Name: session.Cookie, Value: "v"})
 	x.Request.Upgrade = "websocket"
-	r := session.New([]string{"corp"}, answers{entry: session.NewEntry(alice)})
+	r := session.New(corp, answers{entry: session.NewEntry(alice)})
 	if _, _, v := r.Read(t.Context(), x); v.Reason != session.CrossOrigin {
 		t.Errorf("%s", v.Reason)
 	}
@@ -90,13 +92,28 @@ func TestSockets(t *testing.T) {
 }
 
 func TestCaller(t *testing.T) {
-	r := session.New([]string{"corp"}, answers{entry: session.NewEntry(alice)})
+	r := session.New(corp, answers{entry: session.NewEntry(alice)})
 	p, _, _ := r.Read(t.Context(), exchange("GET", nil, canon.Pair{Name: session.Cookie, Value: "v"}))
 	if p == nil || p.Issuer != alice.Issuer || p.Subject != "alice" || p.Token != "s1" || !p.Expires.Equal(alice.Ends) || p.Roles[0] != "customer" || p.Scopes[0] != "openid" {
 		t.Fatalf("%+v", p)
 	}
 	if got := fmt.Sprint(p.Claims); got != "map[acr:high amr:[pwd otp] auth_time:900 exp:2000 iat:1000 iss:https://idp.example sid:s1 sub:alice]" {
 		t.Error(got)
+	}
+}
+
+// A document counts for sessions that live: one that was opened under another counts for no more than a new one could.
+func TestOlderDocument(t *testing.T) {
+	x := func() *gate.Exchange { return exchange("GET", nil, canon.Pair{Name: session.Cookie, Value: "v"}) }
+	q := alice
+	q.Roles, q.Scopes = []string{"admin", "customer"}, []string{"openid", "orders:write"}
+	p, _, v := session.New(corp, answers{entry: session.NewEntry(q)}).Read(t.Context(), x())
+	if p == nil || fmt.Sprint(p.Roles, p.Scopes) != "[customer] [openid]" {
+		t.Errorf("roles and scopes that the document doesn't name any more: %+v %v", p, v)
+	}
+	q.Issuer = "https://old.example"
+	if p, _, v := session.New(corp, answers{entry: session.NewEntry(q)}).Read(t.Context(), x()); p != nil || v.Reason != session.Provider {
+		t.Errorf("a provider whose issuer was another: %+v %v", p, v)
 	}
 }
 
