@@ -190,7 +190,6 @@ func (s *scene) ask(method, target, body string, cookies []*http.Cookie) (*httpt
 	if body != "" {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	r.Header.Set("X-Forwarded-Proto", "https")
 	for _, c := range cookies {
 		r.AddCookie(c)
 	}
@@ -422,6 +421,24 @@ func TestOlderDocument(t *testing.T) {
 	}
 	if q := s.sessions.List(false)[0]; fmt.Sprint(q.Scopes) != "[openid]" {
 		t.Errorf("scopes %v", q.Scopes)
+	}
+}
+
+// Behind whoever ends TLS a request comes by http, and so it does from an attacker where http is served too: the code goes back
+// by https all the same, or whoever listens on the way could take the session with a note of their own.
+func TestCodeInTheClear(t *testing.T) {
+	s := newScene(t)
+	_, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "http://app.example.com/sign-in?to=/orders", nil)
+	r.Header.Set("X-Forwarded-Proto", "http")
+	w := httptest.NewRecorder()
+	s.AtHost().ServeHTTP(w, r)
+	victim, _ := s.ask("GET", w.Header().Get("Location"), "", []*http.Cookie{{Name: session.Cookie, Value: cookie}})
+	if to := victim.Header().Get("Location"); !strings.HasPrefix(to, "https://app.example.com/.gatehouse/return?code=") {
+		t.Error(to)
 	}
 }
 

@@ -30,7 +30,8 @@ const (
 
 // beginHere is where a host of an API has a browser sign in.
 func (p *Portal) beginHere(w http.ResponseWriter, r *http.Request) {
-	n := note{Origin: r.Header.Get("X-Forwarded-Proto") + "://" + r.Host, Host: hostOf(r), Until: p.tools.Now().Add(loginTime)}
+	// A browser is at https, whatever spoke to us: it keeps our cookies for nothing else, and a code must not pass in the clear.
+	n := note{Origin: "https://" + r.Host, Host: hostOf(r), Until: p.tools.Now().Add(loginTime)}
 	to, providers := p.wanted(n.Host, r.URL.Query().Get("to"))
 	if len(providers) == 0 {
 		p.elsewhere(w, r, "nothing")
