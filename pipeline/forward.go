@@ -390,11 +390,10 @@ func (s *site) removeFields(h http.Header) {
 	}
 }
 
-// setsOwn tells that a Set-Cookie field is about a cookie of the gateway's. Browsers skip white space before the name.
+// setsOwn tells that a Set-Cookie field is about a cookie of the gateway's. Browsers skip white space before the name; and a
+// cookie without a name is sent as its value alone, which may read like one of ours.
 func setsOwn(field string) bool {
-	name, _, _ := strings.Cut(field, "=")
-	name, _, _ = strings.Cut(name, ";")
-	return session.Own(strings.TrimSpace(name))
+	return session.Own(strings.TrimLeft(field, " \t="))
 }
 
 var hopByHop = []string{"Alt-Svc", "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}

@@ -57,8 +57,8 @@ func (g *Gateway) addOwn(d *config.Document, o Own, m *mistake.List) {
 	s.route(api, admitted, m)
 	for _, h := range o.Hosts {
 		for _, other := range g.hosts[h] {
-			if o.Base == "" || other.api.Base == o.Base {
-				m.Add("apis", "", "API %q is reached at %s%s, where the gateway's own %s is: what is served there could act for whoever signs in", other.api.Name, h, other.api.Base, o.Name)
+			if under(other.base, s.base) {
+				m.Add("apis", "", "API %q is reached at %s%s, where the gateway's own %s is: what is served there could act for whoever signs in; give it another host or base", other.api.Name, h, other.api.Base, o.Name)
 				return
 			}
 		}

@@ -129,7 +129,10 @@ func (f *Follower[T]) Learn(records ...Record) {
 			continue // told twice, or our own change came after what was read meanwhile
 		}
 		if !r.Expires.IsZero() && !f.options.Now().Before(r.Expires) {
-			continue // it has ended by now
+			delete(f.known, r.Key) // it has ended by now, and so has what stood there before
+			delete(f.unread, r.Key)
+			changed = changed || ok
+			continue
 		}
 		changed = true
 		value, err := f.options.Read(r, old.value)

@@ -149,6 +149,18 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A record that has ended when it is read takes with it what stood there before, which lived longer.
+func TestEndedMeanwhile(t *testing.T) {
+	s := newScene(t, false)
+	s.write("p/a", "a", 1, time.Hour)
+	s.load()
+	s.want("a")
+	s.write("p/a", "b", 2, time.Millisecond)
+	s.now = s.now.Add(10 * time.Millisecond)
+	s.load()
+	s.want()
+}
+
 // What isn't understood counts until it is gone or overwritten; what was known under its key stays, or goes where that is safer.
 func TestNotUnderstood(t *testing.T) {
 	for _, drop := range []bool{false, true} {
