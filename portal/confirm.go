@@ -12,8 +12,12 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/oidc"
 )
 
-// busyTime is for how long one node has the word to ask a provider about a session.
-const busyTime = 15 * time.Second
+const (
+	busyTime  = 30 * time.Second // for which one node has the word to ask a provider about a session: longer than that may take
+	againTime = 5 * time.Second  // after which a provider that did not answer is asked again
+)
+
+var errAsked = errors.New("the provider is being asked, or did not answer a moment ago")
 
 // Confirm asks the provider of a session whether its user may still come in, and ends it when not (row E22). One node asks at a
 // time: a refresh token that two show is a stolen one to the provider.
@@ -23,6 +27,9 @@ func (p *Portal) Confirm(ctx context.Context, e *session.Entry) error {
 		return p.end(ctx, e.ID, "gatehouse", "the document has no provider "+e.Provider+" any more")
 	}
 	g, version, err := p.tools.Sessions.GrantOf(ctx, e.ID)
+	if errors.Is(err, kept.ErrGone) { // with the session, or else nobody could ever ask again
+		return p.end(ctx, e.ID, "gatehouse", "there is nothing any more to ask "+c.Name+" again with")
+	}
 	if err != nil {
 		return err
 	}
@@ -32,7 +39,7 @@ func (p *Portal) Confirm(ctx context.Context, e *session.Entry) error {
 		e.Confirm(g.Confirmed) // another node has asked
 		return nil
 	case now.Before(g.Busy):
-		return kept.ErrTaken
+		return errAsked
 	}
 	g.Busy = now.Add(busyTime)
 	if err := p.tools.Sessions.SetGrant(ctx, e.Session, g, version); err != nil {
@@ -41,13 +48,17 @@ func (p *Portal) Confirm(ctx context.Context, e *session.Entry) error {
 	tokens, err := c.oidc.Refresh(ctx, g.Refresh, e.Subject)
 	switch {
 	case errors.Is(err, oidc.ErrEnded), errors.Is(err, oidc.ErrInvalid):
+		// The user may have signed in anew meanwhile, and the provider ended what it gave before for that.
+		if _, now, failed := p.tools.Sessions.GrantOf(ctx, e.ID); failed == nil && now != version+1 {
+			return kept.ErrTaken
+		}
 		return p.end(ctx, e.ID, c.Name, "asked again, it doesn't let the user in: "+err.Error())
 	case tokens.Refresh != "":
 		g.Refresh = tokens.Refresh
 	}
-	g.Busy = time.Time{}
+	g.Busy = p.tools.Now().Add(againTime)
 	if err == nil {
-		g.Confirmed = now
+		g.Confirmed, g.Busy = now, time.Time{}
 	}
 	if failed := p.tools.Sessions.SetGrant(context.WithoutCancel(ctx), e.Session, g, version+1); failed != nil {
 		return errors.Join(err, fmt.Errorf("what %s gave in place of the refresh token can't be kept: %w", c.Name, failed))

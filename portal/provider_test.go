@@ -419,8 +419,10 @@ func TestOlderDocument(t *testing.T) {
 	if w, _ := s.ask("GET", "https://login.example.com/callback/corp?"+url.Values{"state": sent["state"], "code": {"c"}, "iss": {s.corp.URL}}.Encode(), "", cookies); w.Code != http.StatusSeeOther {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	if q := s.sessions.List(false)[0]; fmt.Sprint(q.Scopes) != "[openid]" {
-		t.Errorf("scopes %v", q.Scopes)
+	for _, q := range s.sessions.List(false) {
+		if q.Issuer == s.corp.URL && fmt.Sprint(q.Scopes) != "[openid]" {
+			t.Errorf("scopes %v", q.Scopes)
+		}
 	}
 }
 
@@ -439,6 +441,22 @@ func TestCodeInTheClear(t *testing.T) {
 	victim, _ := s.ask("GET", w.Header().Get("Location"), "", []*http.Cookie{{Name: session.Cookie, Value: cookie}})
 	if to := victim.Header().Get("Location"); !strings.HasPrefix(to, "https://app.example.com/.gatehouse/return?code=") {
 		t.Error(to)
+	}
+}
+
+// A session that makes room for another is told like every other that ends.
+func TestRoom(t *testing.T) {
+	s := newScene(t)
+	for range s.Limits().Most {
+		if _, _, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent, cookies := s.began("corp")
+	s.answers(s.corp, sent, nil)
+	s.ask("GET", "https://login.example.com/callback/corp?"+url.Values{"state": sent["state"], "code": {"c"}, "iss": {s.corp.URL}}.Encode(), "", cookies)
+	if len(s.reports) != 2 || !strings.HasPrefix(s.reports[0], "session.ended ") || !strings.HasPrefix(s.reports[1], "session.began ") || len(s.sessions.List(false)) != s.Limits().Most {
+		t.Errorf("%q", s.reports)
 	}
 }
 
@@ -509,6 +527,10 @@ func TestConfirm(t *testing.T) {
 	if err := s.Confirm(t.Context(), e); err == nil || s.sessions.ByID(q.ID) == nil || !e.Confirmed().Equal(q.Created) {
 		t.Errorf("a provider that is away: %v", err)
 	}
+	if err := s.Confirm(t.Context(), e); !errors.Is(err, errAsked) {
+		t.Errorf("a provider that is away is asked by every request: %v", err)
+	}
+	s.now = s.now.Add(againTime)
 	say(200, map[string]any{"access_token": "a", "token_type": "Bearer", "refresh_token": "r1", "id_token": token(func(c map[string]any) { without(c); c["groups"] = []string{"nothing"} })})
 	if err := s.Confirm(t.Context(), e); err != nil || !e.Confirmed().Equal(s.now) || len(s.sessions.ByID(q.ID).Roles) != 0 {
 		t.Errorf("%v, %+v", err, s.sessions.ByID(q.ID))
@@ -530,5 +552,31 @@ func TestConfirm(t *testing.T) {
 	say(400, map[string]any{"error": "invalid_grant"})
 	if err := s.Confirm(t.Context(), s.sessions.ByID(q.ID)); err != nil || s.sessions.ByID(q.ID) != nil {
 		t.Errorf("a grant that has ended: %v", err)
+	}
+
+	// The user signs in anew while the provider is asked, which ends what it gave before.
+	q, _, err = s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "carol", SignedIn: s.now}, "login.example.com", kept.Grant{Refresh: "c0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.now.Add(6 * time.Minute)
+	s.corp.token = func(url.Values) (int, any) {
+		if _, _, err := s.sessions.Renew(t.Context(), q.ID, "login.example.com", q, kept.Grant{Refresh: "c1"}); err != nil {
+			t.Error(err)
+		}
+		return 400, map[string]any{"error": "invalid_grant"}
+	}
+	if err := s.Confirm(t.Context(), s.sessions.ByID(q.ID)); !errors.Is(err, kept.ErrTaken) || s.sessions.ByID(q.ID) == nil {
+		t.Errorf("a session that was renewed meanwhile: %v", err)
+	}
+	// It signs in anew, and the provider gives nothing to ask again with.
+	if _, _, err := s.sessions.Renew(t.Context(), q.ID, "login.example.com", q, kept.Grant{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.sessions.GrantOf(t.Context(), q.ID); !errors.Is(err, kept.ErrGone) {
+		t.Errorf("what it gave before is kept: %v", err)
+	}
+	if err := s.Confirm(t.Context(), s.sessions.ByID(q.ID)); err != nil || s.sessions.ByID(q.ID) != nil {
+		t.Errorf("a session of which the provider can't be asked, though it should be: %v", err)
 	}
 }

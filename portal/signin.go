@@ -327,6 +327,14 @@ func (p *Portal) enter(w http.ResponseWriter, r *http.Request, q session.Session
 			return "", err
 		}
 	}
+	over, err := p.tools.Sessions.MakeRoom(r.Context(), q)
+	for _, one := range over {
+		p.tools.CallBack(r.Context(), one)
+		p.report(r, "session.ended", about(one)+"; the user has opened another, and has too many")
+	}
+	if err != nil {
+		return "", err
+	}
 	q, cookie, err := p.tools.Sessions.Create(r.Context(), q, p.host, g)
 	if err != nil {
 		return "", err

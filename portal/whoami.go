@@ -11,6 +11,7 @@ import (
 // whoAmI tells a page of this host who has signed in, for scripts, which can't read the cookie.
 func (p *Portal) whoAmI(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
 	e := p.signedIn(r)
 	if e == nil {
 		w.WriteHeader(http.StatusUnauthorized)

@@ -36,7 +36,7 @@ func (s *Sessions) Create(ctx context.Context, q session.Session, host string, g
 	if limits.Absolute <= 0 {
 		return q, "", errors.New("no document in force says how long sessions live")
 	}
-	if err := s.makeRoom(ctx, q, limits.Most); err != nil {
+	if _, err := s.MakeRoom(ctx, q); err != nil {
 		return q, "", err
 	}
 	id, err := s.newID()
@@ -55,11 +55,11 @@ func (s *Sessions) Create(ctx context.Context, q session.Session, host string, g
 	}
 	if g.Refresh != "" {
 		g.Confirmed = q.Created
-		value, err := json.Marshal(g)
+		w, err := grantOf(q, g, 0)
 		if err != nil {
 			return q, "", err
 		}
-		writes = append(writes, record.Write{Key: grants + id, Value: value, Expires: q.Ends})
+		writes = append(writes, w)
 	}
 	if err := s.in.WriteAll(ctx, writes...); err != nil {
 		return q, "", err
@@ -68,22 +68,27 @@ func (s *Sessions) Create(ctx context.Context, q session.Session, host string, g
 	return q, cookie, nil
 }
 
-// makeRoom ends the sessions of a user that are too many by one more.
-func (s *Sessions) makeRoom(ctx context.Context, q session.Session, most int) error {
+// MakeRoom ends the sessions of a user that are too many by one more, and tells which. Create does it too, and tells nobody.
+func (s *Sessions) MakeRoom(ctx context.Context, q session.Session) (ended []session.Session, err error) {
+	most := s.limits.Load().Most
 	if most <= 0 {
-		return nil
+		return nil, nil
 	}
 	mine := slices.DeleteFunc(s.List(false), func(l Listed) bool { return l.Issuer != q.Issuer || l.Subject != q.Subject })
 	if len(mine) < most {
-		return nil
+		return nil, nil
 	}
 	slices.SortFunc(mine, func(a, b Listed) int { return cmp.Or(a.Used.Compare(b.Used), cmp.Compare(a.ID, b.ID)) })
 	for _, old := range mine[:len(mine)-most+1] {
-		if _, err := s.End(ctx, old.ID, "gatehouse", fmt.Sprintf("the user has opened another, and may have %d at once", most)); err != nil && !errors.Is(err, ErrGone) {
-			return err
+		over, err := s.End(ctx, old.ID, "gatehouse", fmt.Sprintf("the user has opened another, and may have %d at once", most))
+		switch {
+		case err == nil:
+			ended = append(ended, over)
+		case !errors.Is(err, ErrGone):
+			return ended, err
 		}
 	}
-	return nil
+	return ended, nil
 }
 
 // Open makes a cookie that opens a session at a host. The one that did so before is good for nothing from then on.
@@ -92,9 +97,9 @@ func (s *Sessions) Open(ctx context.Context, id, host string) (q session.Session
 	if err != nil {
 		return q, "", err
 	}
-	q, err = s.change(ctx, id, func(q *stored) error {
+	q, err = s.change(ctx, id, func(q *stored) ([]record.Write, error) {
 		q.Doors = put(q.Doors, d)
-		return nil
+		return nil, nil
 	})
 	return q, cookie, err
 }
@@ -106,22 +111,21 @@ func (s *Sessions) Renew(ctx context.Context, id, host string, now session.Sessi
 	if err != nil {
 		return q, "", err
 	}
-	q, err = s.change(ctx, id, func(q *stored) error {
+	g.Confirmed = s.options.Now().UTC()
+	q, err = s.change(ctx, id, func(q *stored) ([]record.Write, error) {
 		if q.Issuer != now.Issuer || q.Subject != now.Subject || q.Provider != now.Provider {
-			return ErrGone
+			return nil, ErrGone
 		}
 		q.Roles, q.Scopes, q.SignedIn, q.Class, q.Methods, q.Far, q.Name = now.Roles, now.Scopes, now.SignedIn, now.Class, now.Methods, now.Far, now.Name
 		q.Doors, q.Grant = put(q.Doors, d), g.Refresh != ""
-		return nil
+		if !q.Grant { // what was given before is of no use any more
+			return []record.Write{{Key: grants + id, Version: -1}}, nil
+		}
+		w, err := grantOf(q.Session, g, -1)
+		return []record.Write{w}, err
 	})
 	if err != nil {
 		return q, "", err
-	}
-	g.Confirmed = s.options.Now().UTC()
-	if g.Refresh != "" {
-		if err := s.writeGrant(ctx, q, g, -1); err != nil {
-			return q, "", err
-		}
 	}
 	if e := s.ByID(id); e != nil {
 		e.Confirm(g.Confirmed)
@@ -131,18 +135,18 @@ func (s *Sessions) Renew(ctx context.Context, id, host string, now session.Sessi
 
 // Mapped sets what a session may do, as its provider has said anew.
 func (s *Sessions) Mapped(ctx context.Context, id string, roles, scopes []string) error {
-	_, err := s.change(ctx, id, func(q *stored) error {
+	_, err := s.change(ctx, id, func(q *stored) ([]record.Write, error) {
 		q.Roles, q.Scopes = roles, scopes
-		return nil
+		return nil, nil
 	})
 	return err
 }
 
 // End ends a session, now and for good.
 func (s *Sessions) End(ctx context.Context, id, by, why string) (session.Session, error) {
-	return s.change(ctx, id, func(q *stored) error {
+	return s.change(ctx, id, func(q *stored) ([]record.Write, error) {
 		q.Ended = &Ending{By: by, Why: why, At: s.options.Now().UTC().Truncate(time.Second)}
-		return nil
+		return nil, nil
 	})
 }
 
@@ -172,8 +176,9 @@ func (s *Sessions) EndAll(ctx context.Context, matches func(session.Session) boo
 	return ended, err
 }
 
-// change changes a session that lives: against what the store has, as often as others come before.
-func (s *Sessions) change(ctx context.Context, id string, do func(*stored) error) (session.Session, error) {
+// change changes a session that lives: against what the store has, as often as others come before. Do also gives what is written
+// together with it.
+func (s *Sessions) change(ctx context.Context, id string, do func(*stored) ([]record.Write, error)) (session.Session, error) {
 	for range tries {
 		r, err := s.in.Get(ctx, prefix+id)
 		if errors.Is(err, s.errors.None) {
@@ -190,14 +195,15 @@ func (s *Sessions) change(ctx context.Context, id string, do func(*stored) error
 			s.follower.Learn(r)
 			return q.Session, ErrGone
 		}
-		if err := do(&q); err != nil {
+		beside, err := do(&q)
+		if err != nil {
 			return q.Session, err
 		}
 		writes, err := writesOf(q, r.Version)
 		if err != nil {
 			return q.Session, err
 		}
-		err = s.in.WriteAll(ctx, writes...)
+		err = s.in.WriteAll(ctx, append(writes, beside...)...)
 		if errors.Is(err, s.errors.Conflict) {
 			continue
 		}
@@ -248,17 +254,19 @@ var ErrTaken = errors.New("another node has changed it")
 
 // SetGrant writes what the provider gave in the place of a version; ErrTaken when that is not there any more.
 func (s *Sessions) SetGrant(ctx context.Context, q session.Session, g Grant, version int64) error {
-	err := s.writeGrant(ctx, q, g, version)
+	w, err := grantOf(q, g, version)
+	if err != nil {
+		return err
+	}
+	err = s.in.WriteAll(ctx, w)
 	if errors.Is(err, s.errors.Conflict) {
 		return ErrTaken
 	}
 	return err
 }
 
-func (s *Sessions) writeGrant(ctx context.Context, q session.Session, g Grant, version int64) error {
+// grantOf is the record of what the provider of a session gave.
+func grantOf(q session.Session, g Grant, version int64) (record.Write, error) {
 	value, err := json.Marshal(g)
-	if err != nil {
-		return err
-	}
-	return s.in.WriteAll(ctx, record.Write{Key: grants + q.ID, Value: value, Version: version, Expires: q.Ends})
+	return record.Write{Key: grants + q.ID, Value: value, Version: version, Expires: q.Ends}, err
 }

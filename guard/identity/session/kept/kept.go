@@ -348,6 +348,11 @@ func (s *Sessions) confirmed(ctx context.Context, l *live, limits *Limits) error
 			go func() {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*patience)
 				defer cancel()
+				defer func() {
+					if problem := recover(); problem != nil { // nobody else catches it here
+						s.options.Log.Error("asking a provider again failed by a fault of the gateway's own", "session", l.ID, "panic", problem)
+					}
+				}()
 				if err := (*confirm)(ctx, l.Entry); err != nil {
 					s.options.Log.Warn("a session could not be confirmed", "session", l.ID, "error", err)
 				}
