@@ -93,6 +93,7 @@ type site struct {
 	plans   []*plan
 	risk    string // the reason for which it is served without a contract
 	own     bool   // the gateway serves it itself
+	at      string // its place in the document
 }
 
 // plan is one operation and the guards on its way.
@@ -197,7 +198,7 @@ func (g *Gateway) add(d *config.Document, i int, m *mistake.List) {
 	m.Under("", d.Unknown(path+".guards", GuardNames()))
 	var here mistake.List
 	api := g.apiOf(d, c, &here)
-	s := &site{api: api, cors: c.CORS, hashOn: c.Upstream.HashOn, risk: c.AcceptRisk}
+	s := &site{at: path, api: api, cors: c.CORS, hashOn: c.Upstream.HashOn, risk: c.AcceptRisk}
 	here.Under("cors", c.CORS.check())
 	s.base = segmentsOf(api.Base)
 	operations(c, api, &here)

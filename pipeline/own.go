@@ -58,7 +58,9 @@ func (g *Gateway) addOwn(d *config.Document, o Own, m *mistake.List) {
 	for _, h := range o.Hosts {
 		for _, other := range g.hosts[h] {
 			if under(other.base, s.base) {
-				m.Add("apis", "", "API %q is reached at %s%s, where the gateway's own %s is: what is served there could act for whoever signs in; give it another host or base", other.api.Name, h, other.api.Base, o.Name)
+				var here mistake.List
+				here.Add("hosts", "", "API %q is reached at %s%s, where the gateway's own %s is: what is served there could act for whoever signs in; give it another host or base", other.api.Name, h, other.api.Base, o.Name)
+				m.Under("", d.Place(here.Err(), other.at))
 				return
 			}
 		}

@@ -44,7 +44,7 @@ func TestOwnAlone(t *testing.T) {
 			Identity: identity.Tools{Now: now, Keys: source, Verified: bearer.NewCache(0), Providers: map[string]session.Voucher{"corp": {Issuer: "https://id.test"}}},
 			Own:      []Own{{Name: "own", Contract: []byte(ownContract), Base: "/.gatehouse", Handler: http.NotFoundHandler()}},
 		})
-		if refused := err != nil && strings.Contains(err.Error(), "gateway's own own is"); refused == good {
+		if refused := err != nil && strings.Contains(err.Error(), "apis[1].hosts: API \"more\" is reached at app.test"+base+", where the gateway's own own is"); refused == good {
 			t.Errorf("base %q: %v", base, err)
 		}
 	}

@@ -83,8 +83,10 @@ type SessionConfig struct {
 	Most int `yaml:"most"`
 }
 
-// On tells that users sign in here.
-func (c Config) On() bool { return c.Origin != "" || len(c.Providers) > 0 || c.Local != nil }
+// On tells that users sign in here, or that somebody means them to.
+func (c Config) On() bool {
+	return c.Origin != "" || len(c.Providers) > 0 || c.Local != nil || c.Sessions != SessionConfig{}
+}
 
 // WithDefaults fills in what the document leaves out.
 func (c Config) WithDefaults() Config {
@@ -119,7 +121,7 @@ func (c Config) Vouchers() map[string]session.Voucher {
 		all[p.Name] = p.voucher()
 	}
 	if c.Local != nil {
-		all[LocalName] = strings.TrimSuffix(c.Origin, "/")
+		all[LocalName] = session.Voucher{Issuer: strings.TrimSuffix(c.Origin, "/"), Any: true}
 	}
 	return all
 }

@@ -87,6 +87,9 @@ func TestCheck(t *testing.T) {
 	if err := (Config{}).Check(now, 0); err != nil {
 		t.Errorf("no portal: %v", err)
 	}
+	if err := (Config{Sessions: SessionConfig{Idle: time.Minute}}).Check(now, 0); err == nil || !strings.Contains(err.Error(), "the portal has no origin") {
+		t.Errorf("how long sessions live, and nowhere to sign in: %v", err)
+	}
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)

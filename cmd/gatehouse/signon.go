@@ -126,6 +126,14 @@ type sessionEnding struct {
 	By       string `json:"by"`
 }
 
+// chosen tells that some sessions are named.
+func (q sessionEnding) chosen() bool { return q.ID != "" || q.User != "" || q.Provider != "" }
+
+var (
+	errWhichSessions = errors.New("which sessions? write an id, --user NAME, --provider NAME, or --all by itself; gatehouse session list shows them")
+	errNoSession     = errors.New("no session that lives was meant by that, and nothing was ended; gatehouse session list shows those that live")
+)
+
 type sessionsEnded struct {
 	Ended []session.Session `json:"ended"`
 }
@@ -162,6 +170,9 @@ func (h *held) endWhere(ctx context.Context, matches func(session.Session) bool,
 }
 
 func (h *held) endSessions(ctx context.Context, n *node, q sessionEnding) (done sessionsEnded, err error) {
+	if q.chosen() == q.All {
+		return done, errWhichSessions
+	}
 	done.Ended, err = h.endWhere(ctx, func(one session.Session) bool {
 		return (q.ID == "" || one.ID == q.ID) && (q.User == "" || isOf(one, q.User)) && (q.Provider == "" || one.Provider == q.Provider)
 	}, q.By, q.Why)
@@ -172,6 +183,9 @@ func (h *held) endSessions(ctx context.Context, n *node, q sessionEnding) (done 
 	}
 	if err == nil && q.ID != "" && len(done.Ended) == 0 {
 		err = sessions.ErrGone
+	}
+	if err == nil && q.chosen() && len(done.Ended) == 0 {
+		err = errNoSession
 	}
 	return done, err
 }
@@ -263,8 +277,8 @@ Exit codes: 0 ended; 1 nothing was ended, or not all that was meant.`,
 		if len(args) == 1 {
 			q.ID = args[0]
 		}
-		if chosen := q.ID != "" || q.User != "" || q.Provider != ""; chosen == q.All {
-			return errors.New("which sessions? write an id, --user NAME, --provider NAME, or --all by itself; gatehouse session list shows them")
+		if q.chosen() == q.All {
+			return errWhichSessions
 		}
 		q.By = whoAsks()
 		done, err := ask[sessionsEnded](ctx, a, "session.end", q)
@@ -276,7 +290,7 @@ Exit codes: 0 ended; 1 nothing was ended, or not all that was meant.`,
 				fmt.Fprintf(w, "ended %s of %s\n", s.ID, cmp.Or(s.Name, s.Subject))
 			}
 			if len(done.Ended) == 0 {
-				fmt.Fprintln(w, "No session was meant by that; nothing was ended.")
+				fmt.Fprintln(w, "Nobody has a session; nothing was ended.")
 			}
 		})
 	})

@@ -107,7 +107,11 @@ func (e *Entry) caller(from Voucher) *gate.Principal {
 		}
 		claims["amr"] = list
 	}
-	return &gate.Principal{Issuer: e.Issuer, Subject: e.Subject, Roles: Among(e.Roles, from.Roles), Scopes: Among(e.Scopes, from.Scopes), Token: e.ID, Expires: e.Ends, Claims: claims}
+	roles, scopes := e.Roles, e.Scopes
+	if !from.Any {
+		roles, scopes = Among(roles, from.Roles), Among(scopes, from.Scopes)
+	}
+	return &gate.Principal{Issuer: e.Issuer, Subject: e.Subject, Roles: roles, Scopes: scopes, Token: e.ID, Expires: e.Ends, Claims: claims}
 }
 
 func seconds(t time.Time) json.Number { return json.Number(strconv.FormatInt(t.Unix(), 10)) }
@@ -153,6 +157,7 @@ type Voucher struct {
 	Issuer string
 	Roles  []string // that it may give
 	Scopes []string // that are asked of it
+	Any    bool     // it may give any: local users have what an operator of this installation gave them
 }
 
 // Among are the words of a list that are among others.
