@@ -154,6 +154,11 @@ func TestContracts(t *testing.T) {
 			t.Errorf("%s: %+v", name, contract.Warnings)
 		}
 		for _, op := range contract.Operations {
+			for _, q := range op.Parameters {
+				if strings.Contains("to state code", q.Name) && !q.Secret { // events would tell it
+					t.Errorf("%s: %s of %s is not marked as secret", name, q.Name, op.ID)
+				}
+			}
 			path := strings.NewReplacer("{provider}", "corp", "{word}", "link").Replace(op.Template)
 			w := httptest.NewRecorder()
 			c.handler.ServeHTTP(w, httptest.NewRequest(op.Method, "https://login.example.com"+path, nil))

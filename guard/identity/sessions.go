@@ -25,6 +25,10 @@ type Sessions struct {
 // SignInPath is where a host of an API has users sign in, with the page to come back to as the parameter "to".
 const SignInPath = "/.gatehouse/sign-in"
 
+// longestWay is how long a page's path with its query may be for a login to lead back to it; the portal leads back to no longer
+// one, and its contract refuses much longer ones.
+const longestWay = 1024
+
 // check finds what is wrong with taking sessions at this API.
 func (s Sessions) check(c Config, api *gate.API, tools Tools, wrong *mistake.List) {
 	if s.Providers != nil && len(s.Providers) == 0 {
@@ -71,6 +75,9 @@ func signIn(x *gate.Exchange, v gate.Verdict) gate.Verdict {
 	to := x.Request.Path
 	if len(x.Request.Query) > 0 {
 		to += "?" + canon.EncodeQuery(x.Request.Query)
+	}
+	if len(to) > longestWay {
+		to = "/"
 	}
 	return v.Sending(SignInPath + "?to=" + url.QueryEscape(to))
 }
