@@ -26,7 +26,6 @@ const policy = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-anc
 // page is what a template is given.
 type page struct {
 	Title    string
-	Origin   string
 	Event    string
 	Back     string // where to begin again, "": nowhere
 	To       string
@@ -42,7 +41,7 @@ type page struct {
 }
 
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name string, v page) {
-	v.Origin, v.Event = p.cfg.Origin, r.Header.Get(p.tools.Event)
+	v.Event = r.Header.Get(p.tools.Event)
 	var b bytes.Buffer
 	if err := pages.ExecuteTemplate(&b, name+".html", v); err != nil {
 		p.tools.Log.Error("a page can't be made", "page", name, "error", err)

@@ -44,7 +44,10 @@ func (o opening) openSessions(ctx context.Context, h *held) (err error) {
 		return err
 	}
 	h.sessions = sessions.New(store.Parts{In: h.durable}, store.PartErrors, sessions.Options{Key: mark, Rand: random(), Now: o.now, Log: o.log})
-	return h.sessions.Load(ctx)
+	if err := h.sessions.Load(ctx); err != nil {
+		return err
+	}
+	return h.sessions.LoadUses(ctx)
 }
 
 // signOn is what a document's portal brings along.
@@ -141,7 +144,7 @@ type sessionsEnded struct {
 // sessionOperations is what can be asked about sessions.
 func sessionOperations(o *control.Operations, h *held, n *node) {
 	control.Handle(o, "session.list", func(ctx context.Context, q sessionQuestion, _ control.Progress) (sessionList, error) {
-		if err := h.sessions.Load(ctx); err != nil {
+		if err := cmp.Or(h.sessions.Load(ctx), h.sessions.LoadUses(ctx)); err != nil {
 			return sessionList{}, err
 		}
 		l := sessionList{Sessions: []sessions.Listed{}}

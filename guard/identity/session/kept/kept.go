@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -382,15 +383,29 @@ func because(why string) string {
 
 // NoteUses writes down when sessions were used, so that other nodes and the next start know it.
 func (s *Sessions) NoteUses(ctx context.Context) error {
+	for {
+		n, err := s.noteSome(ctx)
+		if err != nil {
+			return err
+		}
+		if n < notes {
+			s.dropNoted()
+			return nil
+		}
+	}
+}
+
+// noteSome writes as many uses as are written at once, and tells how many.
+func (s *Sessions) noteSome(ctx context.Context) (int, error) {
 	coarse := s.limits.Load().Idle / 10
 	var all []record.Write
 	written := map[string]time.Time{}
 	s.follower.Each(func(l *live) bool {
 		at := l.Used()
 		s.mu.Lock()
-		lately := at.Sub(s.noted[l.ID]) < coarse
+		since := at.Sub(s.noted[l.ID])
 		s.mu.Unlock()
-		if l.ended != nil || lately || !at.After(l.Created) {
+		if l.ended != nil || since <= 0 || since < coarse || !at.After(l.Created) {
 			return true
 		}
 		value, err := json.Marshal(use{at.UTC()})
@@ -401,20 +416,51 @@ func (s *Sessions) NoteUses(ctx context.Context) error {
 		return len(all) < notes
 	})
 	if len(all) == 0 {
-		return nil
+		return 0, nil
 	}
 	if err := s.in.WriteAll(ctx, all...); err != nil {
-		return err
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, at := range written {
-		s.noted[id] = at
+	maps.Copy(s.noted, written)
+	return len(all), nil
+}
+
+// dropNoted forgets what was written of sessions that are gone, and only that: what is written again may be older than what
+// another node has written meanwhile.
+func (s *Sessions) dropNoted() {
+	s.mu.Lock()
+	ids := slices.Collect(maps.Keys(s.noted))
+	s.mu.Unlock()
+	ids = slices.DeleteFunc(ids, func(id string) bool { _, known := s.follower.Get(prefix + id); return known })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		delete(s.noted, id)
 	}
-	if len(s.noted) > 2*len(written)+gone {
-		clear(s.noted) // of those that have ended; of the others it is only written once more
+}
+
+// LoadUses learns when sessions were used on other nodes, and before this one started: for those who want to see them all. A
+// request asks for its own.
+func (s *Sessions) LoadUses(ctx context.Context) error {
+	mark := ""
+	for {
+		changed, next, err := s.in.Since(ctx, uses, mark)
+		if err != nil {
+			return err
+		}
+		for _, r := range changed {
+			var u use
+			if l, known := s.follower.Get(prefix + strings.TrimPrefix(r.Key, uses)); known && json.Unmarshal(r.Value, &u) == nil {
+				l.Note(u.At)
+			}
+		}
+		if len(changed) == 0 || next == mark {
+			return nil
+		}
+		mark = next
 	}
-	return nil
 }
 
 // The parts of a cookie: an id, which says that it was made here, a dot, and a secret of 256 bits.

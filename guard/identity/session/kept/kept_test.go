@@ -293,6 +293,44 @@ func TestEndUsedElsewhere(t *testing.T) {
 	})
 }
 
+// More uses than are written at once are all written, none is written again that is known, and a node that has just started
+// lists what is used on another.
+func TestUses(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		a := w.node()
+		a.Set(kept.Limits{Idle: 15 * time.Minute, Absolute: 12 * time.Hour}, nil)
+		cookies := make([]string, 502)
+		for i := range cookies {
+			_, cookies[i] = create(t, a, alice, kept.Grant{})
+		}
+		for range 2 {
+			w.after.Add(int64(10 * time.Minute))
+			if err := a.Load(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range cookies {
+				want(t, a, "login.example", c, nil)
+			}
+		}
+		if err := a.NoteUses(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b := w.node()
+		b.Set(kept.Limits{Idle: 15 * time.Minute, Absolute: 12 * time.Hour}, nil)
+		if err := b.LoadUses(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if list := b.List(false); len(list) != len(cookies) {
+			t.Errorf("%d listed", len(list))
+		}
+		a.Set(kept.Limits{}, nil) // a document without a portal
+		a.store.gone.Store(true)
+		if err := a.NoteUses(t.Context()); err != nil {
+			t.Errorf("written again: %v", err)
+		}
+	})
+}
+
 // A page that asks for many things at once of a node that has not seen its session used gets all of them: none is refused
 // because another is looking into the store.
 func TestIdleTogether(t *testing.T) {
