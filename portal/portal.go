@@ -81,6 +81,7 @@ type Portal struct {
 	host      string
 	seal      cipher.AEAD
 	providers map[string]*provider
+	vouchers  map[string]session.Voucher // the local users among them
 	protect   *http.CrossOriginProtection
 }
 
@@ -94,7 +95,7 @@ type provider struct {
 // New makes the portal of a section that Check has found good.
 func New(cfg Config, t Tools) (*Portal, error) {
 	cfg = cfg.WithDefaults()
-	p := &Portal{cfg: cfg, tools: t, host: cfg.Host(), providers: map[string]*provider{}, protect: http.NewCrossOriginProtection()}
+	p := &Portal{cfg: cfg, tools: t, host: cfg.Host(), providers: map[string]*provider{}, vouchers: cfg.Vouchers(), protect: http.NewCrossOriginProtection()}
 	block, err := aes.NewCipher(p.derive("seal"))
 	if err != nil {
 		return nil, err

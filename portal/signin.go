@@ -104,7 +104,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, providers := p.wanted(n.Host, n.To)
-	if e := p.signedIn(r); e != nil && slices.Contains(providers, e.Provider) && p.providers[e.Provider] != nil && p.providers[e.Provider].Issuer == e.Issuer {
+	if e := p.signedIn(r); e != nil && slices.Contains(providers, e.Provider) && p.vouchers[e.Provider].Issuer == e.Issuer {
 		p.handOn(w, r, e.ID, n)
 		return
 	}
