@@ -28,8 +28,7 @@ type Own struct {
 }
 
 // notForOwn are the guards that an API of the gateway's own does without. Who calls is what its handler is there to find out.
-// What the WAF would look for has nowhere to go: a handler of ours takes only what its contract has confined to an alphabet, but
-// for passwords, which may hold anything.
+// What the WAF would look for has nowhere to go: a handler of ours opens what it has sealed itself, or looks a name up.
 var notForOwn = []string{"identity", "access", "waf"}
 
 // addOwn builds the site of an API that the gateway serves itself.

@@ -341,7 +341,7 @@ func TestBackChannel(t *testing.T) {
 		slices.Sort(ids)
 		return ids
 	}
-	all := []string{first, second, elsewhere, bob}
+	all := []string{first, second, elsewhere, bob, open("corp", s.corp, "carol", "")}
 	slices.Sort(all)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -379,7 +379,7 @@ func TestBackChannel(t *testing.T) {
 		}
 	}
 	good := token(s.corp.signer, nil)
-	if status := post("corp", good); status != 200 || slices.Contains(living(), first) || len(living()) != 3 {
+	if status := post("corp", good); status != 200 || slices.Contains(living(), first) || len(living()) != 4 {
 		t.Errorf("%d, and %v live: %v", status, living(), s.reports)
 	}
 	s.now = s.now.Add(time.Minute / 2)
@@ -390,6 +390,10 @@ func TestBackChannel(t *testing.T) {
 	}
 	if status := post("corp", token(s.corp.signer, func(c map[string]any) { c["jti"] = "j2"; delete(c, "sid") })); status != 200 || slices.Contains(living(), second) || slices.Contains(living(), again) || !slices.Contains(living(), elsewhere) || !slices.Contains(living(), bob) {
 		t.Errorf("all of a user: %d, and %v live", status, living())
+	}
+	before := len(living())
+	if status := post("corp", token(s.corp.signer, func(c map[string]any) { c["jti"], c["sub"], c["sid"] = "j3", "carol", "s9" })); status != 200 || len(living()) != before-1 {
+		t.Errorf("a session of which the provider didn't say its id: %d, %d of %d live", status, len(living()), before)
 	}
 }
 

@@ -95,8 +95,9 @@ func (p *Portal) backChannel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ended, err := p.tools.Sessions.EndAll(r.Context(), func(q session.Session) bool {
-		return q.Issuer == c.Issuer && (l.SessionID == "" || q.Far == l.SessionID) && (l.Subject == "" || q.Subject == l.Subject) &&
-			!q.Created.After(l.Issued.Add(oidc.DefaultSkew))
+		// A session of which the provider didn't say its id may be the one that is meant.
+		return q.Issuer == c.Issuer && (l.SessionID == "" || q.Far == l.SessionID || q.Far == "" && l.Subject != "") &&
+			(l.Subject == "" || q.Subject == l.Subject) && !q.Created.After(l.Issued.Add(oidc.DefaultSkew))
 	}, c.Name, "signed out there")
 	for _, q := range ended {
 		p.tools.CallBack(r.Context(), q)
