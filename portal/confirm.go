@@ -47,7 +47,7 @@ func (p *Portal) Confirm(ctx context.Context, e *session.Entry) error {
 	}
 	tokens, err := c.oidc.Refresh(ctx, g.Refresh, e.Subject)
 	switch {
-	case errors.Is(err, oidc.ErrEnded), errors.Is(err, oidc.ErrInvalid):
+	case errors.Is(err, oidc.ErrEnded):
 		// The user may have signed in anew meanwhile, and the provider ended what it gave before for that.
 		if _, now, failed := p.tools.Sessions.GrantOf(ctx, e.ID); failed == nil && now != version+1 {
 			return kept.ErrTaken

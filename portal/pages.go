@@ -5,6 +5,7 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"path"
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/guard/identity/session/kept"
@@ -52,6 +53,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "same-origin") // without one, a form says that it is of no origin, which is refused
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // whoever is gone misses it
 }
@@ -131,7 +133,23 @@ func (p *Portal) AtOrigin() http.Handler {
 	m.HandleFunc("POST /sign-out", p.signOut)
 	m.HandleFunc("POST /sessions/end", p.endOne)
 	m.HandleFunc("POST /back-channel/{provider}", p.backChannel)
-	return m
+	return p.alone(m)
+}
+
+// alone keeps what is on its way through a browser from every page that opened, framed or fetched it. A script in an application
+// could else open a login of its own making in a window, make the host refuse the last step with an answer that it may look at,
+// and read the code from the window's address.
+func (p *Portal) alone(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
+		dest := r.Header.Get("Sec-Fetch-Dest")
+		page := dest == "" || dest == "document"
+		if by := path.Base(r.URL.Path); !page && r.Method == http.MethodGet && !(by == "style.css" && dest == "style") && !(by == "session" && dest == "empty") || r.Header.Get("Service-Worker") != "" {
+			p.elsewhere(w, r, "foreign")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // AtHost serves what is below HostBase at the hosts of APIs.
@@ -142,5 +160,5 @@ func (p *Portal) AtHost() http.Handler {
 	m.HandleFunc("GET /sign-out", func(w http.ResponseWriter, _ *http.Request) { p.send(w, p.cfg.Origin+"/") })
 	m.HandleFunc("POST /sign-out", p.signOut)
 	m.HandleFunc("GET /session", p.whoAmI)
-	return m
+	return p.alone(m)
 }

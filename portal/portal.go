@@ -71,7 +71,6 @@ type Tools struct {
 	Providers func(host string, segments []string) []string // by which users can sign in for what is there
 	Report    func(reason gate.Reason, note string)         // tells what happened to somebody's session
 	Event     string                                        // name of the field in which handlers learn the id of their request's event
-	CallBack  func(ctx context.Context, q session.Session)  // ends streams that a session opened
 }
 
 // Portal is one document's. It never changes.
@@ -83,6 +82,7 @@ type Portal struct {
 	providers map[string]*provider
 	vouchers  map[string]session.Voucher // the local users among them
 	protect   *http.CrossOriginProtection
+	tried     tried
 }
 
 // provider is one at which users sign in.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,7 +71,7 @@ func portal(t testing.TB, now func() time.Time) *Portal {
 			}
 			return []string{"corp"}
 		},
-		Report: func(gate.Reason, string) {}, Event: "Gatehouse-Event", CallBack: func(context.Context, session.Session) {},
+		Report: func(gate.Reason, string) {}, Event: "Gatehouse-Event",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +196,8 @@ func TestProblems(t *testing.T) {
 // What browsers carry is of one kind, unchanged, and over after its time.
 func TestSealed(t *testing.T) {
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	p := portal(t, func() time.Time { return now })
+	var after atomic.Int64
+	p := portal(t, func() time.Time { return now.Add(time.Duration(after.Load())) })
 	text, err := p.sealed(asNote, note{Origin: "https://app.example.com", Host: "app.example.com", To: "/a", Until: now.Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
@@ -213,9 +215,46 @@ func TestSealed(t *testing.T) {
 			t.Fatalf("byte %d can be changed", i)
 		}
 	}
-	now = now.Add(time.Hour)
+	after.Store(int64(time.Hour))
 	if n, err := unsealed[note](p, asNote, text); !errors.Is(err, errOver) || n.To != "/a" {
 		t.Errorf("%+v %v", n, err)
+	}
+}
+
+// What is on its way through a browser is for pages alone, and in a window that no other page can look into.
+func TestAlone(t *testing.T) {
+	p := portal(t, time.Now)
+	for host, h := range map[string]http.Handler{"login.example.com": p.AtOrigin(), "app.example.com": p.AtHost()} {
+		for _, path := range []string{"/sign-in?to=x", "/sign-in/corp?to=x", "/callback/corp", "/return?code=x", "/"} {
+			for name, fields := range map[string]http.Header{"a frame": {"Sec-Fetch-Dest": {"iframe"}}, "a script": {"Sec-Fetch-Dest": {"empty"}}, "an image": {"Sec-Fetch-Dest": {"image"}}, "a worker": {"Service-Worker": {"script"}}} {
+				r := httptest.NewRequest("GET", "https://"+host+path, nil)
+				r.Header = fields
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Header().Get("Location") != "https://login.example.com/problem/foreign" {
+					t.Errorf("%s asks for %s%s: %d %v", name, host, path, w.Code, w.Header())
+				}
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", "https://"+host+path, nil))
+			if w.Header().Get("Cross-Origin-Opener-Policy") != "same-origin" && w.Code != 404 {
+				t.Errorf("%s%s can be looked into", host, path)
+			}
+		}
+	}
+}
+
+// An answer that comes once more is known, in a bounded memory.
+func TestTried(t *testing.T) {
+	var tr tried
+	if !tr.first("a") || tr.first("a") {
+		t.Error("a")
+	}
+	for i := range 3 * mostTried {
+		tr.first(fmt.Sprint(i))
+	}
+	if n := len(tr.now) + len(tr.old); n > 2*mostTried {
+		t.Errorf("%d are remembered", n)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/identity/keys"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/session/kept"
+	"github.com/gatehouse-sec/gatehouse/kit/oidc"
 	"github.com/gatehouse-sec/gatehouse/kit/record"
 	"github.com/gatehouse-sec/gatehouse/secret"
 )
@@ -151,14 +153,17 @@ type scene struct {
 	corp     *idp
 	partners *idp
 	sessions *kept.Sessions
-	now      time.Time
+	start    time.Time
+	after    atomic.Int64 // so much later is it now
 	reports  []string
 }
 
+func (s *scene) now() time.Time { return s.start.Add(time.Duration(s.after.Load())) }
+
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, corp: newIDP(t), partners: newIDP(t), now: time.Now().Truncate(time.Second)}
-	clock := func() time.Time { return s.now }
+	s := &scene{t: t, corp: newIDP(t), partners: newIDP(t), start: time.Now().Truncate(time.Second)}
+	clock := s.now
 	source := keys.NewSource(clock, keys.System(), nil)
 	t.Cleanup(source.Close)
 	s.sessions = kept.New(&table{all: map[string]record.Record{}}, record.Errors{None: errNone, Conflict: errConflict}, kept.Options{Key: make([]byte, 32), Rand: rand.Reader, Now: clock})
@@ -173,7 +178,7 @@ func newScene(t *testing.T) *scene {
 		Secret:    func(secret.Ref) (secret.Value, error) { return secret.Value{}, errNone },
 		Providers: func(string, []string) []string { return []string{"corp", "partners"} },
 		Report:    func(reason gate.Reason, note string) { s.reports = append(s.reports, string(reason)+" "+note) },
-		Event:     "Gatehouse-Event", CallBack: func(context.Context, session.Session) {},
+		Event:     "Gatehouse-Event",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +227,7 @@ func (s *scene) began(provider string) (sent url.Values, cookies []*http.Cookie)
 
 // idToken is what a provider says of a login.
 func (s *scene) idToken(p *idp, sent url.Values, change func(map[string]any)) string {
-	claims := map[string]any{"iss": p.URL, "aud": "gatehouse", "sub": "alice", "iat": s.now.Unix(), "exp": s.now.Add(time.Minute).Unix(), "nonce": sent.Get("nonce"),
+	claims := map[string]any{"iss": p.URL, "aud": "gatehouse", "sub": "alice", "iat": s.now().Unix(), "exp": s.now().Add(time.Minute).Unix(), "nonce": sent.Get("nonce"),
 		"groups": []string{"customer", "admin"}, "sid": "s1"}
 	if change != nil {
 		change(claims)
@@ -280,19 +285,19 @@ func TestCallback(t *testing.T) {
 		"another nonce":                    {"corp", good, cookies, func(c map[string]any) { c["nonce"] = "x" }},
 		"for another client":               {"corp", good, cookies, func(c map[string]any) { c["aud"] = "x" }},
 		"by another issuer":                {"corp", good, cookies, func(c map[string]any) { c["iss"] = s.partners.URL }},
-		"over":                             {"corp", good, cookies, func(c map[string]any) { c["exp"] = s.now.Add(-time.Hour).Unix() }},
+		"over":                             {"corp", good, cookies, func(c map[string]any) { c["exp"] = s.now().Add(-time.Hour).Unix() }},
 		"roles that can't be read":         {"corp", good, cookies, func(c map[string]any) { c["groups"] = 7 }},
 		"nobody":                           {"corp", good, cookies, func(c map[string]any) { delete(c, "sub") }},
 		"a code that the provider refuses": {"corp", with("code", "d"), cookies, nil},
 	} {
-		s.tools.Once = once{} // so that each is refused for what it is
+		s.tools.Once, s.tried.now = once{}, nil // so that each is refused for what it is
 		s.answers(s.corp, sent, c.change)
 		w, after := s.ask("GET", "https://login.example.com/callback/"+c.path+"?"+c.query.Encode(), "", c.cookies)
 		if w.Code < 400 || w.Header().Get("Location") != "" || slices.ContainsFunc(after, func(c *http.Cookie) bool { return c.Name == session.Cookie }) || len(s.sessions.List(false)) != 0 {
 			t.Errorf("%s: %d %v", name, w.Code, w.Header())
 		}
 	}
-	s.tools.Once = once{}
+	s.tools.Once, s.tried.now = once{}, nil
 	s.answers(s.corp, sent, nil)
 	w, after := s.ask("GET", "https://login.example.com/callback/corp?"+good.Encode(), "", cookies)
 	back := w.Header().Get("Location")
@@ -309,7 +314,10 @@ func TestCallback(t *testing.T) {
 	if w, _ := s.ask("GET", back, "", nil); w.Header().Get("Location") != "https://login.example.com/problem/browser" {
 		t.Errorf("the code in another browser: %v", w.Header())
 	}
-	s.now = s.now.Add(2 * time.Hour)
+	if w, _ := s.ask("GET", back, "", cookies); w.Header().Get("Location") != "https://login.example.com/problem/used" {
+		t.Errorf("a code that another browser has shown: %v", w.Header())
+	}
+	s.after.Add(int64(2 * time.Hour))
 	if w, _ := s.ask("GET", "https://login.example.com/callback/corp?"+good.Encode(), "", cookies); w.Code != 400 || !strings.Contains(w.Body.String(), "more than an hour") {
 		t.Errorf("a slow login: %d", w.Code)
 	}
@@ -326,7 +334,7 @@ func TestCallback(t *testing.T) {
 func TestBackChannel(t *testing.T) {
 	s := newScene(t)
 	open := func(provider string, p *idp, subject, sid string) string {
-		q, _, err := s.sessions.Create(t.Context(), session.Session{Provider: provider, Issuer: p.URL, Subject: subject, Far: sid, SignedIn: s.now}, "login.example.com", kept.Grant{})
+		q, _, err := s.sessions.Create(t.Context(), session.Session{Provider: provider, Issuer: p.URL, Subject: subject, Far: sid, SignedIn: s.now()}, "login.example.com", kept.Grant{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -348,7 +356,7 @@ func TestBackChannel(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := func(by jose.Signer, change func(map[string]any)) string {
-		claims := map[string]any{"iss": s.corp.URL, "aud": "gatehouse", "iat": s.now.Unix(), "exp": s.now.Add(time.Minute).Unix(), "jti": "j1", "sid": "s1", "sub": "alice",
+		claims := map[string]any{"iss": s.corp.URL, "aud": "gatehouse", "iat": s.now().Unix(), "exp": s.now().Add(time.Minute).Unix(), "jti": "j1", "sid": "s1", "sub": "alice",
 			"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}
 		if change != nil {
 			change(claims)
@@ -366,7 +374,7 @@ func TestBackChannel(t *testing.T) {
 		"without event":             {"corp", token(s.corp.signer, func(c map[string]any) { delete(c, "events") })},
 		"without id":                {"corp", token(s.corp.signer, func(c map[string]any) { delete(c, "jti") })},
 		"about nobody":              {"corp", token(s.corp.signer, func(c map[string]any) { delete(c, "sub"); delete(c, "sid") })},
-		"old":                       {"corp", token(s.corp.signer, func(c map[string]any) { c["iat"] = s.now.Add(-time.Hour).Unix() })},
+		"old":                       {"corp", token(s.corp.signer, func(c map[string]any) { c["iat"] = s.now().Add(-time.Hour).Unix() })},
 		"to another provider's":     {"partners", token(s.corp.signer, nil)},
 		"an ID token":               {"corp", s.idToken(s.corp, url.Values{}, nil)},
 		"empty":                     {"corp", ""},
@@ -382,9 +390,9 @@ func TestBackChannel(t *testing.T) {
 	if status := post("corp", good); status != 200 || slices.Contains(living(), first) || len(living()) != 4 {
 		t.Errorf("%d, and %v live: %v", status, living(), s.reports)
 	}
-	s.now = s.now.Add(time.Minute / 2)
+	s.after.Add(int64(time.Minute / 2))
 	again := open("corp", s.corp, "alice", "s1")
-	s.now = s.now.Add(time.Second)
+	s.after.Add(int64(time.Second))
 	if status := post("corp", good); status != 400 {
 		t.Errorf("shown again: %d", status)
 	}
@@ -401,7 +409,7 @@ func TestBackChannel(t *testing.T) {
 // go in circles. And a provider gives no scope that it wasn't asked for.
 func TestOlderDocument(t *testing.T) {
 	s := newScene(t)
-	_, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: "https://old.example", Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{})
+	_, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: "https://old.example", Subject: "alice", SignedIn: s.now()}, "login.example.com", kept.Grant{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -434,7 +442,7 @@ func TestOlderDocument(t *testing.T) {
 // by https all the same, or whoever listens on the way could take the session with a note of their own.
 func TestCodeInTheClear(t *testing.T) {
 	s := newScene(t)
-	_, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{})
+	_, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now()}, "login.example.com", kept.Grant{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -452,7 +460,7 @@ func TestCodeInTheClear(t *testing.T) {
 func TestRoom(t *testing.T) {
 	s := newScene(t)
 	for range s.Limits().Most {
-		if _, _, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{}); err != nil {
+		if _, _, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now()}, "login.example.com", kept.Grant{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -469,7 +477,7 @@ func TestRoom(t *testing.T) {
 func TestSignOutTrouble(t *testing.T) {
 	s := newScene(t)
 	create := func() (session.Session, []*http.Cookie) {
-		q, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now}, "login.example.com", kept.Grant{Refresh: "r0"})
+		q, cookie, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", SignedIn: s.now()}, "login.example.com", kept.Grant{Refresh: "r0"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -479,7 +487,7 @@ func TestSignOutTrouble(t *testing.T) {
 	s.corp.mu.Lock()
 	s.corp.token = func(url.Values) (int, any) { return 503, nil }
 	s.corp.mu.Unlock()
-	s.now = s.now.Add(11 * time.Minute)
+	s.after.Add(int64(11 * time.Minute))
 	if err := s.sessions.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -490,7 +498,7 @@ func TestSignOutTrouble(t *testing.T) {
 		t.Errorf("%d, and the session lives: %v", w.Code, s.sessions.ByID(q.ID) != nil)
 	}
 	q, cookies = create()
-	s.now = s.now.Add(time.Minute) // nothing was heard of the store meanwhile
+	s.after.Add(int64(time.Minute)) // nothing was heard of the store meanwhile
 	if w, _ := s.ask("POST", "https://login.example.com/sign-out", "", cookies); w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("not ended: %d %v", w.Code, w.Header())
 	}
@@ -506,7 +514,7 @@ func TestSignOutTrouble(t *testing.T) {
 // The provider is asked again by one node at a time, and what it says is done (row E22).
 func TestConfirm(t *testing.T) {
 	s := newScene(t)
-	q, _, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", Roles: []string{"customer"}, SignedIn: s.now}, "login.example.com", kept.Grant{Refresh: "r0"})
+	q, _, err := s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "alice", Roles: []string{"customer"}, SignedIn: s.now()}, "login.example.com", kept.Grant{Refresh: "r0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -526,7 +534,7 @@ func TestConfirm(t *testing.T) {
 	if err := s.Confirm(t.Context(), e); err != nil || len(asked) != 0 {
 		t.Errorf("asked before it was time: %v", err)
 	}
-	s.now = s.now.Add(6 * time.Minute)
+	s.after.Add(int64(6 * time.Minute))
 	say(503, nil)
 	if err := s.Confirm(t.Context(), e); err == nil || s.sessions.ByID(q.ID) == nil || !e.Confirmed().Equal(q.Created) {
 		t.Errorf("a provider that is away: %v", err)
@@ -534,36 +542,37 @@ func TestConfirm(t *testing.T) {
 	if err := s.Confirm(t.Context(), e); !errors.Is(err, errAsked) {
 		t.Errorf("a provider that is away is asked by every request: %v", err)
 	}
-	s.now = s.now.Add(againTime)
+	s.after.Add(int64(againTime))
 	say(200, map[string]any{"access_token": "a", "token_type": "Bearer", "refresh_token": "r1", "id_token": token(func(c map[string]any) { without(c); c["groups"] = []string{"nothing"} })})
-	if err := s.Confirm(t.Context(), e); err != nil || !e.Confirmed().Equal(s.now) || len(s.sessions.ByID(q.ID).Roles) != 0 {
+	if err := s.Confirm(t.Context(), e); err != nil || !e.Confirmed().Equal(s.now()) || len(s.sessions.ByID(q.ID).Roles) != 0 {
 		t.Errorf("%v, %+v", err, s.sessions.ByID(q.ID))
 	}
-	s.now = s.now.Add(6 * time.Minute)
+	s.after.Add(int64(6 * time.Minute))
 	say(200, map[string]any{"access_token": "a", "token_type": "Bearer", "id_token": token(func(c map[string]any) { without(c); c["sub"] = "mallory" })})
-	if err := s.Confirm(t.Context(), e); err != nil || s.sessions.ByID(q.ID) != nil {
+	before := e.Confirmed() // what can't be believed is no answer: in the end nothing opens, and a wrong clock ends nobody's session
+	if err := s.Confirm(t.Context(), e); !errors.Is(err, oidc.ErrInvalid) || s.sessions.ByID(q.ID) == nil || !s.sessions.ByID(q.ID).Confirmed().Equal(before) {
 		t.Errorf("tokens of another user: %v", err)
 	}
 	if fmt.Sprint(asked) != "[r0 r0 r1]" {
 		t.Errorf("asked with %v", asked)
 	}
 
-	q, _, err = s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "bob", SignedIn: s.now}, "login.example.com", kept.Grant{Refresh: "b0"})
+	q, _, err = s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "bob", SignedIn: s.now()}, "login.example.com", kept.Grant{Refresh: "b0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.now = s.now.Add(6 * time.Minute)
+	s.after.Add(int64(6 * time.Minute))
 	say(400, map[string]any{"error": "invalid_grant"})
 	if err := s.Confirm(t.Context(), s.sessions.ByID(q.ID)); err != nil || s.sessions.ByID(q.ID) != nil {
 		t.Errorf("a grant that has ended: %v", err)
 	}
 
 	// The user signs in anew while the provider is asked, which ends what it gave before.
-	q, _, err = s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "carol", SignedIn: s.now}, "login.example.com", kept.Grant{Refresh: "c0"})
+	q, _, err = s.sessions.Create(t.Context(), session.Session{Provider: "corp", Issuer: s.corp.URL, Subject: "carol", SignedIn: s.now()}, "login.example.com", kept.Grant{Refresh: "c0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.now = s.now.Add(6 * time.Minute)
+	s.after.Add(int64(6 * time.Minute))
 	s.corp.token = func(url.Values) (int, any) {
 		if _, _, err := s.sessions.Renew(t.Context(), q.ID, "login.example.com", q, kept.Grant{Refresh: "c1"}); err != nil {
 			t.Error(err)

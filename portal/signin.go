@@ -205,12 +205,7 @@ func (p *Portal) callback(w http.ResponseWriter, r *http.Request) {
 		p.refused(w, r, c, "another browser", "browser", back)
 		return
 	}
-	first, err := p.tools.Once.First(r.Context(), "login/"+digest(s.ID), s.Until)
-	if err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	if !first { // row E34
+	if !p.tried.first(s.ID) { // a page that was loaded again
 		p.problem(w, r, "used", back)
 		return
 	}
@@ -225,8 +220,22 @@ func (p *Portal) callback(w http.ResponseWriter, r *http.Request) {
 		p.report(r, "sign_on.provider", fmt.Sprintf("a login by %s can't be finished: %v", c.Name, err))
 		p.problem(w, r, "provider", back)
 		return
+	case errors.Is(err, oidc.ErrEnded): // the provider has seen this code before
+		p.report(r, "sign_on.refused", fmt.Sprintf("an answer of %s: %v", c.Name, err))
+		p.problem(w, r, "used", back)
+		return
 	case err != nil:
 		p.refused(w, r, c, err.Error(), "answer", back)
+		return
+	}
+	// What nodes share remembers logins that the provider has confirmed, and no others: anybody can begin one (row E34).
+	first, err := p.tools.Once.First(r.Context(), "login/"+digest(s.ID), s.Until)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if !first {
+		p.problem(w, r, "used", back)
 		return
 	}
 	id, err := p.enter(w, r, q, kept.Grant{Refresh: tokens.Refresh})
@@ -329,7 +338,6 @@ func (p *Portal) enter(w http.ResponseWriter, r *http.Request, q session.Session
 	}
 	over, err := p.tools.Sessions.MakeRoom(r.Context(), q)
 	for _, one := range over {
-		p.tools.CallBack(r.Context(), one)
 		p.report(r, "session.ended", about(one)+"; the user has opened another, and has too many")
 	}
 	if err != nil {
@@ -385,11 +393,7 @@ func (p *Portal) comeBack(w http.ResponseWriter, r *http.Request) {
 		p.elsewhere(w, r, "link")
 		return
 	}
-	mark, ok := marked(r, beginCookie)
-	if !ok || subtle.ConstantTimeCompare([]byte(digest(mark)), []byte(c.Browser)) != 1 {
-		p.elsewhere(w, r, "browser")
-		return
-	}
+	// It is spent whoever shows it: one that another browser has seen is worth nothing.
 	first, err := p.tools.Once.First(r.Context(), "code/"+digest(c.ID), c.Until)
 	if err != nil {
 		p.fail(w, r, err)
@@ -397,6 +401,11 @@ func (p *Portal) comeBack(w http.ResponseWriter, r *http.Request) {
 	}
 	if !first {
 		p.elsewhere(w, r, "used")
+		return
+	}
+	mark, ok := marked(r, beginCookie)
+	if !ok || subtle.ConstantTimeCompare([]byte(digest(mark)), []byte(c.Browser)) != 1 {
+		p.elsewhere(w, r, "browser")
 		return
 	}
 	q, cookie, err := p.tools.Sessions.Open(r.Context(), c.Session, c.Host)
@@ -442,6 +451,10 @@ func (p *Portal) refused(w http.ResponseWriter, r *http.Request, c *provider, wh
 // fail tells of a fault of ours, or of the store.
 func (p *Portal) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.tools.Log.Error("a login can't go on", "event", r.Header.Get(p.tools.Event), "error", err)
+	if hostOf(r) != p.host { // which has no pages of ours
+		p.send(w, p.cfg.Origin+"/problem/fault")
+		return
+	}
 	p.problem(w, r, "fault", "")
 }
 
@@ -461,7 +474,6 @@ func (p *Portal) end(ctx context.Context, id, by, why string) error {
 		return nil
 	}
 	if err == nil {
-		p.tools.CallBack(ctx, q)
 		p.tools.Report("session.ended", about(q)+"; by "+by+", because: "+why)
 	}
 	return err

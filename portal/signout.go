@@ -100,7 +100,6 @@ func (p *Portal) backChannel(w http.ResponseWriter, r *http.Request) {
 			(l.Subject == "" || q.Subject == l.Subject) && !q.Created.After(l.Issued.Add(oidc.DefaultSkew))
 	}, c.Name, "signed out there")
 	for _, q := range ended {
-		p.tools.CallBack(r.Context(), q)
 		p.report(r, "session.ended", about(q)+"; signed out at "+c.Name)
 	}
 	if err != nil {

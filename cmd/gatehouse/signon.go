@@ -74,11 +74,6 @@ func (n *node) portal(l *loaded, longest time.Duration, m *mistake.List) (own si
 			Secret:    n.resolver("portal"),
 			Providers: func(host string, segments []string) []string { return l.gateway.Providers(host, segments) },
 			Report:    n.system, Event: identity.DefaultHeaders().Event,
-			CallBack: func(ctx context.Context, q session.Session) {
-				if err := h.endStreams(ctx, q, "gatehouse", "the session has ended"); err != nil {
-					n.log.Warn("a session has ended", "session", q.ID, "error", err)
-				}
-			},
 		})
 		if err != nil {
 			m.Under("", l.document.Place(err, "portal"))
@@ -99,15 +94,6 @@ func (h *held) signOn(p *portal.Portal) {
 		h.sessions.Set(p.Limits(), p.Confirm)
 		h.invites.Store(p.Invites())
 	}
-}
-
-// endStreams tells every node that a session has ended, so that streams end that it opened.
-func (h *held) endStreams(ctx context.Context, q session.Session, by, why string) error {
-	_, err := h.revocations.Revoke(ctx, fleet.Revocation{Kind: fleet.ByToken, Issuer: q.Issuer, Token: q.ID, Until: q.Ends.Add(clocks), By: by, Why: why})
-	if err != nil {
-		err = fmt.Errorf("streams that it opened may go on: %w", err)
-	}
-	return err
 }
 
 type sessionQuestion struct {
@@ -163,20 +149,11 @@ func sessionOperations(o *control.Operations, h *held, n *node) {
 // isOf tells that a user is meant: by subject, or by the name that people read.
 func isOf(q session.Session, user string) bool { return q.Subject == user || q.Name == user }
 
-// endWhere ends the sessions that match, and what they have open.
-func (h *held) endWhere(ctx context.Context, matches func(session.Session) bool, by, why string) ([]session.Session, error) {
-	ended, err := h.sessions.EndAll(ctx, matches, by, why)
-	for _, one := range ended {
-		err = errors.Join(err, h.endStreams(ctx, one, by, why))
-	}
-	return ended, err
-}
-
 func (h *held) endSessions(ctx context.Context, n *node, q sessionEnding) (done sessionsEnded, err error) {
 	if q.chosen() == q.All {
 		return done, errWhichSessions
 	}
-	done.Ended, err = h.endWhere(ctx, func(one session.Session) bool {
+	done.Ended, err = h.sessions.EndAll(ctx, func(one session.Session) bool {
 		return (q.ID == "" || one.ID == q.ID) && (q.User == "" || isOf(one, q.User)) && (q.Provider == "" || one.Provider == q.Provider)
 	}, q.By, q.Why)
 	for _, one := range done.Ended {

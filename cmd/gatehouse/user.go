@@ -151,7 +151,7 @@ func (h *held) tellUser(n *node, reason string, u user.User, q userAsked) {
 
 // endOfUser ends the sessions of a user who is not who they were.
 func (h *held) endOfUser(ctx context.Context, u user.User, q userAsked) (int, error) {
-	done, err := h.endWhere(ctx, func(one session.Session) bool { return one.Provider == portal.LocalName && one.Subject == u.ID }, q.By, cmp.Or(q.Why, "the user was changed"))
+	done, err := h.sessions.EndAll(ctx, func(one session.Session) bool { return one.Provider == portal.LocalName && one.Subject == u.ID }, q.By, cmp.Or(q.Why, "the user was changed"))
 	if err != nil {
 		err = fmt.Errorf("the user was changed, but sessions may go on with what the user had before: %w; end them: gatehouse session end --user %s", err, u.Name)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/apikey"
+	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
 )
 
 // Revocations knows which tokens were called back before they ended. It is asked for every request, also for a token that
@@ -23,11 +24,24 @@ type Watcher interface {
 	Watch(issuer, subject, id string, issued time.Time, ended func()) (stop func())
 }
 
-// Watch calls ended once, from another goroutine, when the caller's token is called back. Stop ends the watch. Without a
-// caller or without a Watcher it does nothing.
+// Watch calls ended, from another goroutine, when the caller's token is called back or the caller's session ends. Stop ends the
+// watch. Without a caller or without a Watcher it does nothing.
 func (t Tools) Watch(p *gate.Principal, ended func()) (stop func()) {
+	if p == nil {
+		return func() {}
+	}
+	stop = t.watchToken(p, ended)
+	sessions, ok := t.Sessions.(session.Watcher)
+	if id, has := session.Of(p); ok && has {
+		also := sessions.Watch(id, ended)
+		return func() { stop(); also() }
+	}
+	return stop
+}
+
+func (t Tools) watchToken(p *gate.Principal, ended func()) (stop func()) {
 	w, ok := t.Revocations.(Watcher)
-	if p == nil || !ok {
+	if !ok {
 		return func() {}
 	}
 	return w.Watch(p.Issuer, p.Subject, p.Token, issued(p), ended)

@@ -64,9 +64,11 @@ func (s Sessions) check(c Config, api *gate.API, tools Tools, wrong *mistake.Lis
 func (g *Guard) Providers() []string { return slices.Clone(g.sessions) }
 
 // signIn sends a page to sign in, and takes a cookie that doesn't hold out of its browser. A script gets its 401: what it
-// asked for can't be had on another page.
+// asked for can't be had on another page. A cookie that is only unknown stays where a script shows it: another tab may have got a
+// new one meanwhile.
 func signIn(x *gate.Exchange, v gate.Verdict) gate.Verdict {
-	if _, found, _ := session.ValueOf(x.Request.Cookies); found {
+	_, found, _ := session.ValueOf(x.Request.Cookies)
+	if found && (v.Reason == session.Ended || v.Reason == session.Malformed || navigates(x)) {
 		v = v.With("Set-Cookie", session.Cookie+"=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
 	}
 	if !navigates(x) {

@@ -152,6 +152,18 @@ type Sessions interface {
 	Find(ctx context.Context, host, cookie string) (*Entry, error)
 }
 
+// Watcher is what Sessions may be besides, for streams: what goes on after its head ends with the session that opened it.
+type Watcher interface {
+	// Watch calls ended, from another goroutine, when the session has ended; stop ends the watch.
+	Watch(id string, ended func()) (stop func())
+}
+
+// Of gives the id of the session with which a caller came, if it was one.
+func Of(p *gate.Principal) (id string, ok bool) {
+	id, ok = p.Claims["sid"].(string)
+	return id, ok && id != "" && id == p.Token
+}
+
 // Voucher is a provider as the document in force has it. A session that was opened under another counts for no more than this.
 type Voucher struct {
 	Issuer string

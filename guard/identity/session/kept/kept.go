@@ -75,9 +75,10 @@ type Sessions struct {
 	confirm  atomic.Pointer[func(context.Context, *session.Entry) error]
 	follower *record.Follower[*live]
 
-	mu      sync.Mutex           // guards the rest
-	noted   map[string]time.Time // by id: the use that was written last
-	unknown map[string]time.Time // ids that the store did not have, and when
+	mu      sync.Mutex                  // guards the rest
+	watched map[string]map[*func()]bool // by id: what ends with the session
+	noted   map[string]time.Time        // by id: the use that was written last
+	unknown map[string]time.Time        // ids that the store did not have, and when
 }
 
 // live is a session as it is looked up.
@@ -121,16 +122,24 @@ func New(in Records, e record.Errors, o Options) *Sessions {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Sessions{in: in, errors: e, options: o, noted: map[string]time.Time{}, unknown: map[string]time.Time{}}
+	s := &Sessions{in: in, errors: e, options: o, noted: map[string]time.Time{}, watched: map[string]map[*func()]bool{}, unknown: map[string]time.Time{}}
 	s.limits.Store(&Limits{})
 	s.follower = record.Follow(in, record.Options[*live]{
 		Prefix: prefix, What: "sessions", Unread: "a session is not understood, and opens nothing", Invalid: e.Invalid, Now: o.Now, Log: o.Log,
-		Read: read, Drop: true,
+		Read: s.read, Drop: true,
 	})
 	return s
 }
 
 // read makes what is looked up of a record. What is known of its use stays.
+func (s *Sessions) read(r record.Record, old *live) (*live, error) {
+	l, err := read(r, old)
+	if err == nil && l.ended != nil {
+		s.endWatched(l.ID)
+	}
+	return l, err
+}
+
 func read(r record.Record, old *live) (*live, error) {
 	s, err := parse(r)
 	if err != nil {
@@ -165,7 +174,48 @@ func (s *Sessions) Set(l Limits, confirm func(context.Context, *session.Entry) e
 // Load learns what has changed in the store since it was asked last.
 func (s *Sessions) Load(ctx context.Context) error { return s.follower.Load(ctx) }
 
-// Run follows the store until ctx ends, and writes down now and then which sessions were used.
+// Watch calls ended, from another goroutine, when a session has ended for whatever reason; see session.Watcher.
+func (s *Sessions) Watch(id string, ended func()) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watched[id] == nil {
+		s.watched[id] = map[*func()]bool{}
+	}
+	s.watched[id][&ended] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watched[id], &ended)
+		if len(s.watched[id]) == 0 {
+			delete(s.watched, id)
+		}
+	}
+}
+
+func (s *Sessions) endWatched(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ended := range s.watched[id] {
+		go (*ended)()
+	}
+	delete(s.watched, id)
+}
+
+// LookAfter ends what goes on of sessions that are over, idle, or that their provider has ended: a stream asks for nothing more, so
+// nobody else would notice. That a store or a provider can't be asked ends nothing that goes on.
+func (s *Sessions) LookAfter(ctx context.Context) {
+	s.mu.Lock()
+	ids := slices.Collect(maps.Keys(s.watched))
+	s.mu.Unlock()
+	for _, id := range ids {
+		l, known := s.follower.Get(prefix + id)
+		if !known || errors.Is(s.judge(ctx, l), session.ErrEnded) {
+			s.endWatched(id)
+		}
+	}
+}
+
+// Run follows the store until ctx ends, looks after what goes on, and writes down now and then which sessions were used.
 func (s *Sessions) Run(ctx context.Context) {
 	var following sync.WaitGroup
 	following.Go(func() { s.follower.Run(ctx) })
@@ -178,6 +228,7 @@ func (s *Sessions) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		s.LookAfter(ctx)
 		attempt, cancel := context.WithTimeout(ctx, patience)
 		if err := s.NoteUses(attempt); err != nil && ctx.Err() == nil {
 			s.options.Log.Warn("when sessions were used can't be written down", "error", err)

@@ -512,6 +512,59 @@ func TestConfirm(t *testing.T) {
 	})
 }
 
+// What a session has open ends with it, on every node, and when it is over or idle.
+func TestWatch(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		a, b := w.node(), w.node()
+		q, cookie := create(t, a, alice, kept.Grant{})
+		want(t, b, "login.example", cookie, nil)
+		heard := make(chan string, 4)
+		a.Watch(q.ID, func() { heard <- "a" })
+		b.Watch(q.ID, func() { heard <- "b" })
+		stop := b.Watch(q.ID, func() { heard <- "stopped" })
+		stop()
+		if _, err := a.End(t.Context(), q.ID, "root", ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]bool{}
+		for range 2 {
+			select {
+			case who := <-heard:
+				got[who] = true
+			case <-time.After(20 * time.Second):
+			}
+		}
+		if !got["a"] || !got["b"] || got["stopped"] {
+			t.Errorf("heard by %v", got)
+		}
+
+		q, _ = create(t, a, alice, kept.Grant{})
+		a.Watch(q.ID, func() { heard <- "idle" })
+		a.LookAfter(t.Context())
+		select {
+		case who := <-heard:
+			t.Errorf("%s, and the session lives", who)
+		default:
+		}
+		w.after.Add(int64(16 * time.Minute))
+		if err := a.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.LookAfter(t.Context())
+		select {
+		case who := <-heard:
+			if who != "idle" {
+				t.Error(who)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("an idle session goes on")
+		}
+	})
+}
+
 func TestGrant(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		a, b := w.node(), w.node()
