@@ -19,6 +19,7 @@ test: ## everything, with the real servers that tests talk to
 	@./scripts/test
 
 check: fmt lint ## format, vet, lint, layers, stories: under a minute
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) test . ./gate/... ./config/... ./pipeline/...
 	$(GO) test -run 'TestStories|TestManual' ./cmd/gatehouse

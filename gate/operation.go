@@ -42,7 +42,19 @@ type Stream struct {
 type Access struct {
 	Public bool   // nobody needs a credential: written by hand, never inherited
 	Rules  []Rule // all must be met; none means nobody
+	StepUp StepUp // how callers must have proved who they are
 }
+
+// StepUp says how a caller must have proved who they are. The zero StepUp demands nothing beyond a credential.
+type StepUp struct {
+	Factor  bool          // by a second factor
+	MaxAge  time.Duration // so long ago at most: the second factor where one is demanded, else the sign-in; 0: at any time
+	Classes []string      // in one of these ways (acr); none: in any
+	Place   string        // where it is written: a path in the document
+}
+
+// Demands tells that it demands anything.
+func (s StepUp) Demands() bool { return s.Factor || s.MaxAge > 0 || len(s.Classes) > 0 }
 
 // Rule is met by a caller who meets one of its needs. A rule without needs admits nobody.
 type Rule struct {

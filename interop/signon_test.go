@@ -27,6 +27,7 @@ import (
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+	"github.com/pquerna/otp/totp"
 
 	"github.com/gatehouse-sec/gatehouse/kit/loopback"
 )
@@ -583,6 +584,77 @@ func TestLocalUsers(t *testing.T) {
 	}
 	if data, err := os.ReadFile(filepath.Join(h.dir, "state", "gatehouse", "events", "current")); err == nil && strings.Contains(string(data), password) {
 		t.Error("the password is in the events")
+	}
+	h.sound(t)
+}
+
+// Refunds take a second factor. A local user who comes by an invitation may add one, and shows it; who has stolen the password may
+// not; a user of a provider without factors gets one by a permit; who loses it goes one road (rows E20, E21).
+func TestSecondFactor(t *testing.T) {
+	t.Parallel()
+	document := strings.NewReplacer("providers: [corp]", "providers: [corp, local]", "  sessions: {confirm", "  local: {}\n  sessions: {confirm",
+		"    to: [", "    operations: {refunds: {step_up: {factor: true, max_age: 1h}}}\n    to: [").Replace(signOnDocument)
+	h := settleSignOnBy(t, document, "5m")
+	link := strings.TrimSpace(h.cli(t, "user", "invite", "grace", "--role", "shop-support,shop-customer"))
+	link = link[strings.Index(link, "https://"):]
+	b := h.chromium(t)
+	const password = "plenty of words here"
+	b.do("choose a password", chromedp.Navigate(link), chromedp.SendKeys("#password", password), chromedp.SendKeys("#again", password), chromedp.Click("form button"), chromedp.WaitVisible(".sessions"))
+	b.do("what needs none", chromedp.Navigate(h.at("app.localhost", "/orders")), chromedp.WaitVisible("#who"))
+	before := b.cookie(h.at("app.localhost", "/"), sessionCookie)
+	status, fields, _ := h.get(t, "GET", h.at("app.localhost", "/refunds"), map[string]string{"Cookie": sessionCookie + "=" + before, "Sec-Fetch-Mode": "cors"})
+	if challenge := fields["Www-Authenticate"]; status != 401 || len(challenge) == 0 || !strings.Contains(challenge[0], "insufficient_user_authentication") || !strings.Contains(challenge[0], "max_age=3600") {
+		t.Errorf("a script: %d %q", status, challenge)
+	}
+	b.do("what needs one", chromedp.Navigate(h.at("app.localhost", "/refunds")), chromedp.WaitVisible("img"))
+	b.shot("portal-enrol")
+	secret := strings.ReplaceAll(read(b, chromedp.Text("p.middle code")), " ", "")
+	code := func(later time.Duration) string {
+		c, err := totp.GenerateCode(secret, time.Now().Add(later))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	b.do("a wrong code", chromedp.SendKeys("#code", "000000"), chromedp.Click("form button"), chromedp.WaitVisible(".problem"))
+	b.do("the right one", chromedp.SendKeys("#code", code(-30*time.Second)), chromedp.Click("form button"), chromedp.WaitVisible(".codes"))
+	b.shot("portal-recovery")
+	recovery := read(b, chromedp.Text(".codes li"))
+	b.do("go on", chromedp.Click("main a.button"), chromedp.WaitVisible("#who"))
+	if where := b.where(); where != h.at("app.localhost", "/refunds") {
+		t.Errorf("led to %s", where)
+	}
+	if status, _, _ := h.get(t, "GET", h.at("app.localhost", "/orders"), map[string]string{"Cookie": sessionCookie + "=" + before}); status != 401 {
+		t.Errorf("the cookie of before the second factor answers %d", status)
+	}
+
+	thief := h.chromium(t)
+	thief.do("with the stolen password", chromedp.Navigate(h.at("app.localhost", "/refunds")), chromedp.Click(`nav a[href*="/local"]`), chromedp.SendKeys("#name", "grace"),
+		chromedp.SendKeys("#password", password), chromedp.Click("form button"), chromedp.WaitVisible("#code"))
+	thief.shot("portal-factor")
+	thief.do("a guess", chromedp.SendKeys("#code", "123456"), chromedp.Click("form button"), chromedp.WaitVisible(".problem"))
+	thief.do("another app in its place", chromedp.Navigate(h.at("login.localhost", "/factor/enrol")), chromedp.WaitVisible("footer code"))
+	if text := read(thief, chromedp.Text("main")); !strings.Contains(text, "have shown a second factor") {
+		t.Errorf("the thief reads: %s", text)
+	}
+	thief.do("a recovery code of the user's, in another browser", chromedp.Navigate(h.at("app.localhost", "/refunds")), chromedp.WaitVisible("#code"),
+		chromedp.SendKeys("#code", strings.ToUpper(recovery)), chromedp.Click("form button"), chromedp.WaitVisible("#who"))
+
+	h.cli(t, "user", "factor", "grace", "--remove", "--why", "phone lost")
+	b.do("after it was removed", chromedp.Navigate(h.at("app.localhost", "/refunds")), chromedp.Click(`nav a[href*="/local"]`), chromedp.SendKeys("#name", "grace"),
+		chromedp.SendKeys("#password", password), chromedp.Click("form button"), chromedp.WaitVisible("footer code"))
+	if text := read(b, chromedp.Text("main")); !strings.Contains(text, "your account has none") {
+		t.Errorf("reads: %s", text)
+	}
+
+	other := h.chromium(t)
+	other.do("a user of the provider", chromedp.Navigate(h.at("app.localhost", "/refunds")), chromedp.Click(`nav a[href*="/corp"]`), signIn("support-1"), chromedp.WaitVisible("footer code"))
+	h.cli(t, "user", "factor", "support-1", "--provider", "corp", "--allow", "1h")
+	other.do("with a permit", chromedp.Navigate(h.at("app.localhost", "/refunds")), chromedp.WaitVisible("img"))
+	secret = strings.ReplaceAll(read(other, chromedp.Text("p.middle code")), " ", "")
+	other.do("enrol", chromedp.SendKeys("#code", code(0)), chromedp.Click("form button"), chromedp.WaitVisible(".codes"), chromedp.Click("main a.button"), chromedp.WaitVisible("#who"))
+	if got := h.seen.last().Header.Get("Gatehouse-Subject"); got != "support-1" {
+		t.Errorf("refunded by %s", got)
 	}
 	h.sound(t)
 }

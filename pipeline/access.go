@@ -51,6 +51,16 @@ func accessOf(op *openapi.Operation, said OperationConfig, place string, m *mist
 	return access, open
 }
 
+// stepUpOf reads how callers of an operation must have proved who they are.
+func stepUpOf(a gate.Access, said OperationConfig, place string, m *mistake.List) gate.StepUp {
+	s := said.StepUp.Demand(place + ".step_up")
+	if s.Demands() && a.Public {
+		m.Add(place+".step_up", "", "a public operation asks nobody who they are: remove step_up or public")
+	}
+	m.Under(place+".step_up", said.StepUp.Check())
+	return s
+}
+
 // overridden tells that the document opens an operation for which the contract asks for a credential by name.
 func overridden(op *openapi.Operation, place string) []gate.Finding {
 	if op == nil || op.Roles == nil && (op.Security.Optional || len(op.Security.AnyOf) == 0) {

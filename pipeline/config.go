@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-sec/gatehouse/config"
+	"github.com/gatehouse-sec/gatehouse/guard/identity"
 	"github.com/gatehouse-sec/gatehouse/kit/unit"
 	"github.com/gatehouse-sec/gatehouse/upstream"
 )
@@ -44,6 +45,8 @@ type OperationConfig struct {
 	Roles *[]string `yaml:"roles"`
 	// All of these scopes are needed; an empty list admits nobody.
 	Scopes *[]string `yaml:"scopes"`
+	// How callers must have proved who they are, such as {factor: true, max_age: 15m}. Default: a valid credential is enough.
+	StepUp identity.StepUp `yaml:"step_up"`
 	// The operation goes on after its head: websocket, sse, grpc or upload.
 	Stream StreamConfig `yaml:"stream"`
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/session/kept"
+	"github.com/gatehouse-sec/gatehouse/portal/factor"
 	"github.com/gatehouse-sec/gatehouse/portal/user"
 )
 
@@ -120,7 +121,7 @@ func (p *Portal) welcome(w http.ResponseWriter, r *http.Request, u user.User, n 
 		p.send(w, p.cfg.Origin+"/")
 		return
 	}
-	p.handOn(w, r, id, n)
+	p.goOn(w, r, p.tools.Sessions.ByID(id), n)
 }
 
 func (p *Portal) remember(w http.ResponseWriter, u user.User) error {
@@ -202,5 +203,10 @@ func (p *Portal) choosePassword(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.report(r, "user.password_chosen", u.Name+" ("+u.ID+")")
+	// Whoever has just come by an invitation may enrol a first factor: nobody can have stolen the password yet.
+	if err := p.tools.Factors.Permit(r.Context(), factor.Whose{Issuer: p.cfg.Origin, Subject: u.ID}, permitTime); err != nil {
+		p.fail(w, r, err)
+		return
+	}
 	p.welcome(w, r, u, note{})
 }

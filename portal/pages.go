@@ -22,7 +22,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 
 // policy keeps a page from running, loading or framing anything. A form leads to this origin, and from there perhaps to a
 // provider, which browsers count as well.
-const policy = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 
 // page is what a template is given.
 type page struct {
@@ -34,6 +34,14 @@ type page struct {
 	Choices  []Provider
 	Problem  string // what is wrong with what was typed
 	Typed    string // the name that was typed
+	Factor   bool   // the user has a second factor
+	May      bool   // and may enrol one
+	Secret   string
+	Carried  string // sealed
+	Link     template.URL
+	Picture  template.URL
+	Codes    []string
+	Left     int
 	Signed   bool
 	Name     string
 	Provider string
@@ -62,7 +70,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 var problems = map[string]int{
 	"link": http.StatusBadRequest, "browser": http.StatusBadRequest, "slow": http.StatusBadRequest, "used": http.StatusBadRequest,
 	"answer": http.StatusBadGateway, "provider": http.StatusBadGateway, "denied": http.StatusForbidden, "nothing": http.StatusNotFound,
-	"invitation": http.StatusNotFound, "foreign": http.StatusForbidden, "fault": http.StatusServiceUnavailable,
+	"invitation": http.StatusNotFound, "foreign": http.StatusForbidden, "factor": http.StatusForbidden, "stale": http.StatusForbidden, "fault": http.StatusServiceUnavailable,
 }
 
 func (p *Portal) problem(w http.ResponseWriter, r *http.Request, word, back string) {
@@ -98,6 +106,12 @@ func (p *Portal) home(w http.ResponseWriter, r *http.Request) {
 		} else if e.Provider == LocalName && p.cfg.Local != nil {
 			v.Provider = p.cfg.Local.Title
 		}
+		has, may, err := p.tools.Factors.Has(r.Context(), whose(e))
+		if err != nil {
+			p.fail(w, r, err)
+			return
+		}
+		v.Factor, v.May = has, has || may
 	} else {
 		v.Title = "Not signed in"
 	}
@@ -125,6 +139,10 @@ func (p *Portal) AtOrigin() http.Handler {
 	m.HandleFunc("POST /sign-in/{provider}", p.signInLocal)
 	m.HandleFunc("GET /invitation/{link}", p.invitation)
 	m.HandleFunc("POST /invitation/{link}", p.choosePassword)
+	m.HandleFunc("GET /factor", p.askFactor)
+	m.HandleFunc("POST /factor", p.showFactor)
+	m.HandleFunc("GET /factor/enrol", p.draftFactor)
+	m.HandleFunc("POST /factor/enrol", p.enrolFactor)
 	m.HandleFunc("GET /callback/{provider}", p.callback)
 	m.HandleFunc("GET /signed-out", func(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusOK, "signed_out", page{Title: "Signed out"})

@@ -36,6 +36,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/expression"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/kit/oidc"
+	"github.com/gatehouse-sec/gatehouse/portal/factor"
 	"github.com/gatehouse-sec/gatehouse/portal/user"
 	"github.com/gatehouse-sec/gatehouse/secret"
 )
@@ -66,6 +67,7 @@ type Tools struct {
 	Once      Once
 	Sessions  *kept.Sessions
 	Users     *user.Users                                   // local users
+	Factors   *factor.Factors                               // second factors, of all users
 	Keys      *keys.Source                                  // providers' keys and servers
 	Secret    func(secret.Ref) (secret.Value, error)        // what a reference refers to now
 	Providers func(host string, segments []string) []string // by which users can sign in for what is there
@@ -190,6 +192,15 @@ func (p *Portal) random() (string, error) {
 func digest(s string) string {
 	d := sha256.Sum256([]byte(s))
 	return base64.RawURLEncoding.EncodeToString(d[:])
+}
+
+// Issuers are those of the providers, the local users' among them, by name.
+func (p *Portal) Issuers() map[string]string {
+	all := map[string]string{}
+	for name, v := range p.vouchers {
+		all[name] = v.Issuer
+	}
+	return all
 }
 
 // Limits are how long sessions live.

@@ -24,10 +24,12 @@ const (
 
 // note says where a browser wants back to.
 type note struct {
-	Origin  string    `json:"o"` // scheme, host and port at which it was
-	Host    string    `json:"h"` // the host alone, canonical
-	To      string    `json:"t"` // path and query there
-	Browser string    `json:"b"` // digest of the cookie that the host gave the browser
+	Origin  string    `json:"o"`           // scheme, host and port at which it was
+	Host    string    `json:"h"`           // the host alone, canonical
+	To      string    `json:"t"`           // path and query there
+	Browser string    `json:"b"`           // digest of the cookie that the host gave the browser
+	Factor  bool      `json:"f,omitempty"` // a second factor is demanded there
+	MaxAge  int       `json:"a,omitempty"` // so many seconds ago at most it must have been shown, or else the user signed in; 0: at any time
 	Until   time.Time `json:"u"`
 }
 

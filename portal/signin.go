@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,8 @@ func (p *Portal) beginHere(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	n.To, n.Browser = to, digest(mark)
+	n.Factor = r.URL.Query().Get("factor") == "true"
+	n.MaxAge, _ = strconv.Atoi(r.URL.Query().Get("max_age")) // the contract has seen that it is a number, if it is there
 	carried, err := p.sealed(asNote, n)
 	if err != nil {
 		p.fail(w, r, err)
@@ -104,8 +107,8 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, providers := p.wanted(n.Host, n.To)
-	if e := p.signedIn(r); e != nil && slices.Contains(providers, e.Provider) && p.vouchers[e.Provider].Issuer == e.Issuer {
-		p.handOn(w, r, e.ID, n)
+	if e := p.signedIn(r); e != nil && slices.Contains(providers, e.Provider) && p.vouchers[e.Provider].Issuer == e.Issuer && p.lately(e, n) {
+		p.goOn(w, r, e, n)
 		return
 	}
 	switch len(providers) {
@@ -164,7 +167,7 @@ func (p *Portal) begin(w http.ResponseWriter, r *http.Request, name string, n no
 		p.fail(w, r, err)
 		return
 	}
-	request := oidc.Request{State: carried}
+	request := oidc.Request{State: carried, MaxAge: s.Note.age()}
 	request.Nonce, request.Verifier = p.ofLogin(s)
 	location, err := p.providers[name].oidc.Begin(r.Context(), request)
 	if err != nil {
@@ -243,7 +246,7 @@ func (p *Portal) callback(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	p.handOn(w, r, id, s.Note)
+	p.goOn(w, r, p.tools.Sessions.ByID(id), s.Note)
 }
 
 // trade makes of a provider's answer who has signed in.
@@ -254,7 +257,7 @@ func (p *Portal) trade(r *http.Request, c *provider, s state, query url.Values) 
 		return oidc.Tokens{}, q, err
 	}
 	nonce, verifier := p.ofLogin(s)
-	tokens, err := c.oidc.Exchange(r.Context(), code, verifier, nonce, oidc.Want{})
+	tokens, err := c.oidc.Exchange(r.Context(), code, verifier, nonce, oidc.Want{MaxAge: s.Note.age()})
 	if err != nil {
 		return tokens, q, err
 	}

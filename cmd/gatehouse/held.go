@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/key"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
+	"github.com/gatehouse-sec/gatehouse/portal/factor"
 	"github.com/gatehouse-sec/gatehouse/portal/user"
 	"github.com/gatehouse-sec/gatehouse/secret"
 	owned "github.com/gatehouse-sec/gatehouse/secret/kept"
@@ -138,8 +139,10 @@ type crew struct {
 	apikeys     *apikeys.Keys
 	sessions    *sessions.Sessions
 	users       *user.Users
-	invites     atomic.Pointer[string] // where local users choose a password; nil: there are none
-	signing     []byte                 // derived for the portal: seals what browsers carry
+	factors     *factor.Factors
+	vouchers    atomic.Pointer[map[string]string] // issuers of the portal's providers, by their names
+	invites     atomic.Pointer[string]            // where local users choose a password; nil: there are none
+	signing     []byte                            // derived for the portal: seals what browsers carry
 }
 
 // errUnderWay refuses a second change of what everything hangs on.

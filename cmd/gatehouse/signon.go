@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 	"github.com/gatehouse-sec/gatehouse/pipeline"
 	"github.com/gatehouse-sec/gatehouse/portal"
+	"github.com/gatehouse-sec/gatehouse/portal/factor"
 	"github.com/gatehouse-sec/gatehouse/portal/user"
 	"github.com/gatehouse-sec/gatehouse/store"
 )
@@ -40,6 +41,14 @@ func (o opening) openSessions(ctx context.Context, h *held) (err error) {
 		return err
 	}
 	h.users, err = user.New(store.Parts{In: h.durable}, store.PartErrors, user.Options{Digest: names, Rand: random(), Now: o.now, Counters: o.counters(h)})
+	if err != nil {
+		return err
+	}
+	owners, err := h.ring.Derive(forFleet, "names of factors")
+	if err != nil {
+		return err
+	}
+	h.factors, err = factor.New(store.Parts{In: h.durable}, store.PartErrors, factor.Options{Digest: owners, Rand: random(), Now: o.now, Counters: o.counters(h)})
 	if err != nil {
 		return err
 	}
@@ -70,7 +79,7 @@ func (n *node) portal(l *loaded, longest time.Duration, m *mistake.List) (own si
 	atOrigin, atHost := http.NotFoundHandler(), http.NotFoundHandler()
 	if h := n.held; h != nil {
 		l.portal, err = portal.New(c, portal.Tools{
-			Now: func() time.Time { return n.now() }, Rand: random(), Log: n.log, Key: h.signing, Once: n.kept.once, Sessions: h.sessions, Users: h.users, Keys: n.kept.keys,
+			Now: func() time.Time { return n.now() }, Rand: random(), Log: n.log, Key: h.signing, Once: n.kept.once, Sessions: h.sessions, Users: h.users, Factors: h.factors, Keys: n.kept.keys,
 			Secret:    n.resolver("portal"),
 			Providers: func(host string, segments []string) []string { return l.gateway.Providers(host, segments) },
 			Report:    n.system, Event: identity.DefaultHeaders().Event,
@@ -93,6 +102,8 @@ func (h *held) signOn(p *portal.Portal) {
 	if p != nil {
 		h.sessions.Set(p.Limits(), p.Confirm)
 		h.invites.Store(p.Invites())
+		issuers := p.Issuers()
+		h.vouchers.Store(&issuers)
 	}
 }
 

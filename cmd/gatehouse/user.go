@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-sec/gatehouse/guard/rate"
 	"github.com/gatehouse-sec/gatehouse/kit/control"
 	"github.com/gatehouse-sec/gatehouse/portal"
+	"github.com/gatehouse-sec/gatehouse/portal/factor"
 	"github.com/gatehouse-sec/gatehouse/portal/user"
 	"github.com/gatehouse-sec/gatehouse/store/memory"
 )
@@ -98,13 +99,118 @@ func userOperations(o *control.Operations, h *held, n *node) {
 			return done, err
 		}
 		h.tellUser(n, "user.removed", done.User, q)
+		if at := h.vouchers.Load(); at != nil { // nobody else gets the id, so that nothing hangs on it
+			_ = h.factors.Remove(ctx, factor.Whose{Issuer: (*at)[portal.LocalName], Subject: done.User.ID})
+		}
 		done.Ended, err = h.endOfUser(ctx, done.User, q)
 		return done, err
+	})
+	control.Handle(o, "user.factor", func(ctx context.Context, q factorAsked, _ control.Progress) (factorDone, error) {
+		return h.changeFactor(ctx, n, q)
 	})
 	control.Handle(o, "user.list", func(ctx context.Context, _ nothing, _ control.Progress) (l userList, err error) {
 		l.Users, err = h.users.List(ctx)
 		return l, err
 	})
+}
+
+// factorAsked is a change of a user's second factors.
+type factorAsked struct {
+	Name     string        `json:"name"`     // of a local user, or the subject at a provider
+	Provider string        `json:"provider"` // local, or a provider of the document
+	Remove   bool          `json:"remove,omitempty"`
+	Allow    time.Duration `json:"allow,omitempty"`
+	Why      string        `json:"why,omitempty"`
+	By       string        `json:"by"`
+}
+
+type factorDone struct {
+	Has   bool       `json:"has"`
+	Until *time.Time `json:"may_enrol_until,omitempty"`
+	Ended int        `json:"sessions_ended,omitempty"`
+}
+
+// changeFactor takes a user's second factors away, and lets one be enrolled: the one road for who has lost them.
+func (h *held) changeFactor(ctx context.Context, n *node, q factorAsked) (done factorDone, err error) {
+	if !q.Remove && q.Allow == 0 {
+		return done, errors.New("what is to be done? write --allow 24h, so that a first factor may be added, or --remove for who has lost theirs, or both")
+	}
+	if q.Allow < 0 || q.Allow > 7*24*time.Hour {
+		return done, errors.New("--allow: write for how long a factor may be added, such as 24h, at most 168h")
+	}
+	issuers := h.vouchers.Load()
+	if issuers == nil {
+		return done, errors.New("the gateway doesn't run, or its document has no section portal: it alone knows who vouches for users")
+	}
+	issuer, known := (*issuers)[q.Provider]
+	if !known {
+		return done, fmt.Errorf("--provider: there is none named %.40q in the document in force", q.Provider)
+	}
+	whose := factor.Whose{Issuer: issuer, Subject: q.Name}
+	if q.Provider == portal.LocalName {
+		u, err := h.users.Get(ctx, q.Name)
+		if err != nil {
+			return done, err
+		}
+		whose.Subject = u.ID
+	}
+	if q.Remove {
+		if err := h.factors.Remove(ctx, whose); err != nil {
+			return done, err
+		}
+		ended, err := h.sessions.EndAll(ctx, func(one session.Session) bool { return one.Issuer == whose.Issuer && one.Subject == whose.Subject }, q.By, cmp.Or(q.Why, "the second factor was removed"))
+		if done.Ended = len(ended); err != nil {
+			return done, err
+		}
+	}
+	if q.Allow > 0 {
+		if err := h.factors.Permit(ctx, whose, q.Allow); err != nil {
+			return done, err
+		}
+		until := h.now().Add(q.Allow).UTC()
+		done.Until = &until
+	}
+	if n != nil {
+		n.system("factor.changed", fmt.Sprintf("of %s of %s: removed %t, one may be added for %s; asked by %s, because: %s", whose.Subject, whose.Issuer, q.Remove, q.Allow, q.By, cmp.Or(q.Why, "no reason given")))
+	}
+	done.Has, _, err = h.factors.Has(ctx, whose)
+	return done, err
+}
+
+func userFactorCommand(std stdio) *cobra.Command {
+	var q factorAsked
+	c := &cobra.Command{
+		Use: "factor NAME --allow TIME [--remove]", Short: "Let a user add a second factor, or take away one that is lost",
+		Long: `Let a user add a first second factor for a time, or take away those that are lost; with both, the user adds another. Nobody gets a first
+factor by a password alone: who stole that would add their own. A local user who has just chosen a password may add one for fifteen minutes.
+
+With --provider, NAME is the subject at that provider, as gatehouse session list shows it.`,
+		Example: `  gatehouse user factor alice --allow 24h
+  gatehouse user factor alice --remove --allow 24h --why "phone lost; seen in person"
+  gatehouse user factor 248289761001 --provider corp --allow 1h`,
+		Args: oneUser,
+	}
+	asking(std, c, func(ctx context.Context, a *asker, args []string) error {
+		q.Name, q.By = args[0], whoAsks()
+		done, err := ask[factorDone](ctx, a, "user.factor", q)
+		if err != nil {
+			return err
+		}
+		return a.print(done, func(w io.Writer) {
+			if q.Remove {
+				fmt.Fprintf(w, "%s has no second factor now; %s ended\n", q.Name, count(done.Ended, "session"))
+			}
+			if done.Until != nil {
+				fmt.Fprintf(w, "%s may add one until %s, on the portal's page\n", q.Name, done.Until.Local().Format("2006-01-02 15:04"))
+			}
+		})
+	})
+	f := c.Flags()
+	f.DurationVar(&q.Allow, "allow", 0, "for how long a first factor may be added, such as 24h")
+	f.BoolVar(&q.Remove, "remove", false, "take away the factors that there are, and end the sessions")
+	f.StringVar(&q.Provider, "provider", portal.LocalName, "who vouches for the user")
+	f.StringVar(&q.Why, "why", "", "the reason, for the record")
+	return c
 }
 
 // invitesAt is where people who are invited choose a password.
@@ -169,7 +275,7 @@ chosen: who is invited chooses one, by a link that is good once and for three da
   gatehouse user reset alice --why "lost the password"
   gatehouse user remove alice --why "left"`,
 	}
-	c.AddCommand(userInviteCommand(std), userListCommand(std), userRolesCommand(std), userResetCommand(std), userRemoveCommand(std))
+	c.AddCommand(userInviteCommand(std), userListCommand(std), userRolesCommand(std), userResetCommand(std), userFactorCommand(std), userRemoveCommand(std))
 	return c
 }
 

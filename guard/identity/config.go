@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"fmt"
 	"net/textproto"
 	"strings"
 	"time"
@@ -35,6 +36,8 @@ type Config struct {
 	APIKeys APIKeys `yaml:"api_keys"`
 	// Accepts the sessions of users who have signed in with a browser. Default: none are.
 	Sessions Sessions `yaml:"sessions"`
+	// How callers with certain roles must have proved who they are, at every operation. Default: a valid credential is enough.
+	StepUp []RoleStepUp `yaml:"step_up"`
 	// Accepts tokens of the development issuer, which whoever can read this installation's state directory can make, with
 	// the reason why that is acceptable here. Default: it is off.
 	Development gate.Risk `yaml:"development"`
@@ -77,6 +80,16 @@ func (c Config) check(api *gate.API, tools Tools) mistake.List {
 	c.Headers.check(&wrong)
 	c.APIKeys.check(c, api, &wrong)
 	c.Sessions.check(c, api, tools, &wrong)
+	for i, s := range c.StepUp {
+		at := fmt.Sprintf("step_up[%d]", i)
+		wrong.Under(at, s.StepUp.Check())
+		if len(s.Roles) == 0 {
+			wrong.Add(at+".roles", "roles: [support]", "it is not said of whom it is demanded")
+		}
+		if !s.StepUp.Demand("").Demands() {
+			wrong.Add(at+".factor", "factor: true", "nothing is demanded")
+		}
+	}
 	development := c.Development.Accepted(tools.Now())
 	switch {
 	case c.Development.AcceptRisk == "" && !c.Development.Until.IsZero():

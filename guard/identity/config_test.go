@@ -209,7 +209,7 @@ func TestReasonsAreListedOnce(t *testing.T) {
 		}
 		seen[r] = true
 	}
-	if len(seen) != 60 {
+	if len(seen) != 61 {
 		t.Errorf("%d reasons", len(seen))
 	}
 }

@@ -32,6 +32,7 @@ type Reader interface {
 const (
 	Missing            gate.Reason = "identity.missing"             // no credential, where one is needed
 	Scheme             gate.Reason = "identity.scheme"              // an Authorization field of a kind that nobody reads
+	StepUpNeeded       gate.Reason = "identity.step_up"             // a valid credential, and the caller must prove more, or anew
 	Several            gate.Reason = "identity.several"             // two kinds of credential at once
 	Unset              gate.Reason = "identity.unset"               // a fault of ours: a reader allowed without naming a caller
 	Revoked            gate.Reason = "identity.revoked"             // called back before its end
@@ -45,7 +46,7 @@ const (
 
 // Reasons lists every reason with which this guard denies.
 func Reasons() []gate.Reason {
-	return slices.Concat([]gate.Reason{Missing, Scheme, Several, Unset, Revoked, RevocationsUnknown, LongLived,
+	return slices.Concat([]gate.Reason{Missing, StepUpNeeded, Scheme, Several, Unset, Revoked, RevocationsUnknown, LongLived,
 		NoID, Replayed, ReplayUnknown, ReplayForgotten}, bearer.Reasons(), binding.Reasons(), apikey.Reasons(), session.Reasons())
 }
 
@@ -83,6 +84,7 @@ type Guard struct {
 	pass     bool
 	api      *gate.API
 	keyField string        // where API keys are taken; "" nowhere
+	stepUp   []RoleStepUp  // by role
 	sessions []string      // providers whose users' sessions are taken; none: no session is
 	single   bool          // each token once
 	skew     time.Duration // the largest of the issuers'
@@ -105,7 +107,7 @@ func New(cfg Config, api *gate.API, tools Tools) (*Guard, error) {
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	return &Guard{api: api, keyField: cfg.APIKeys.Header, sessions: cfg.Sessions.Providers, readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
+	return &Guard{api: api, keyField: cfg.APIKeys.Header, sessions: cfg.Sessions.Providers, stepUp: cfg.StepUp, readers: readers, issuers: issuers, headers: cfg.Headers, pass: cfg.PassCredential, single: cfg.SingleUse,
 		skew: cfg.skew(), tools: tools, realm: quoted(api.Name), bound: cfg.Bound == binding.Required, nonced: cfg.ProofNonce}, nil
 }
 
@@ -183,7 +185,7 @@ func (g *Guard) admit(ctx context.Context, x *gate.Exchange, caller *gate.Princi
 		}
 	}
 	x.Identify(*caller)
-	return gate.Allow()
+	return g.prove(x, caller)
 }
 
 // refuse adds the challenges of RFC 6750 section 3 and RFC 9449 section 7.1: a client learns which credentials are taken and

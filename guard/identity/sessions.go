@@ -11,7 +11,6 @@ import (
 	"github.com/gatehouse-sec/gatehouse/gate"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/binding"
 	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
-	"github.com/gatehouse-sec/gatehouse/kit/canon"
 	"github.com/gatehouse-sec/gatehouse/kit/mistake"
 )
 
@@ -74,14 +73,7 @@ func signIn(x *gate.Exchange, v gate.Verdict) gate.Verdict {
 	if !navigates(x) {
 		return v
 	}
-	to := x.Request.Path
-	if len(x.Request.Query) > 0 {
-		to += "?" + canon.EncodeQuery(x.Request.Query)
-	}
-	if len(to) > longestWay {
-		to = "/"
-	}
-	return v.Sending(SignInPath + "?to=" + url.QueryEscape(to))
+	return v.Sending(SignInPath + "?to=" + url.QueryEscape(wayBack(x)))
 }
 
 // navigates tells that a browser wants to show the answer as a page, and would show another in its place.

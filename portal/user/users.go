@@ -302,6 +302,12 @@ func network(a netip.Addr) string {
 	return a.String()
 }
 
+// Get gives a user by name.
+func (u *Users) Get(ctx context.Context, name string) (User, error) {
+	s, _, err := u.get(ctx, name)
+	return s.User, err
+}
+
 // Invited gives whom a link is for, while it is good.
 func (u *Users) Invited(ctx context.Context, link string) (User, error) {
 	s, _, err := u.invited(ctx, link)

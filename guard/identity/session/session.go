@@ -29,6 +29,9 @@ const (
 	Cookie = Prefix + "session"
 )
 
+// FactorTime is the claim of a session that says when its second factor was shown. A token has auth_time for all together.
+const FactorTime = "factor_time"
+
 // Why a session cookie is refused. The client learns "no_identity", "bad_origin" or "unavailable"; these stand in the event.
 const (
 	Malformed   gate.Reason = "identity.session_malformed"   // not a value that was ever made here, or two of them
@@ -59,6 +62,8 @@ type Session struct {
 	SignedIn time.Time `json:"signed_in"` // when the user last proved who they are (auth_time)
 	Class    string    `json:"acr,omitempty"`
 	Methods  []string  `json:"amr,omitempty"`
+	Factor   string    `json:"factor,omitempty"`  // the second factor that was shown: otp or recovery
+	Stepped  time.Time `json:"stepped,omitzero"`  // when it was
 	Far      string    `json:"sid,omitempty"`     // the provider's own id of its session
 	Address  string    `json:"address,omitempty"` // from which it began
 	Agent    string    `json:"agent,omitempty"`   // the browser's own words, cut
@@ -100,9 +105,14 @@ func (e *Entry) caller(from Voucher) *gate.Principal {
 	if e.Class != "" {
 		claims["acr"] = e.Class
 	}
-	if len(e.Methods) > 0 {
-		list := make([]any, len(e.Methods))
-		for i, m := range e.Methods {
+	methods := e.Methods
+	if !e.Stepped.IsZero() {
+		methods = append(slices.Clone(methods), e.Factor, "mfa") // RFC 8176
+		claims[FactorTime] = seconds(e.Stepped)
+	}
+	if len(methods) > 0 {
+		list := make([]any, len(methods))
+		for i, m := range methods {
 			list[i] = m
 		}
 		claims["amr"] = list

@@ -117,6 +117,7 @@ func (s *Sessions) Renew(ctx context.Context, id, host string, now session.Sessi
 			return nil, ErrGone
 		}
 		q.Roles, q.Scopes, q.SignedIn, q.Class, q.Methods, q.Far, q.Name = now.Roles, now.Scopes, now.SignedIn, now.Class, now.Methods, now.Far, now.Name
+		q.Factor, q.Stepped = "", time.Time{} // what was shown beside the sign-in before is not shown beside this one (row E21)
 		q.Doors, q.Grant = put(q.Doors, d), g.Refresh != ""
 		if !q.Grant { // what was given before is of no use any more
 			return []record.Write{{Key: grants + id, Version: -1}}, nil
@@ -131,6 +132,20 @@ func (s *Sessions) Renew(ctx context.Context, id, host string, now session.Sessi
 		e.Confirm(g.Confirmed)
 	}
 	return q, cookie, nil
+}
+
+// Step notes that a session's user has shown a second factor, and gives another cookie at a host (row E15).
+func (s *Sessions) Step(ctx context.Context, id, host, factor string) (q session.Session, cookie string, err error) {
+	cookie, d, err := s.newDoor(id, host)
+	if err != nil {
+		return q, "", err
+	}
+	q, err = s.change(ctx, id, func(q *stored) ([]record.Write, error) {
+		q.Factor, q.Stepped = factor, s.options.Now().UTC().Truncate(time.Second)
+		q.Doors = put(q.Doors, d)
+		return nil, nil
+	})
+	return q, cookie, err
 }
 
 // Mapped sets what a session may do, as its provider has said anew.
