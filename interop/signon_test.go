@@ -201,7 +201,7 @@ type step = chromedp.Action[chromedp.Void]
 // do does things, in bounded time.
 func (b *browser) do(what string, steps ...step) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 40*time.Second)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		late, end := context.WithTimeout(b.ctx, 5*time.Second)
@@ -215,7 +215,7 @@ func (b *browser) do(what string, steps ...step) {
 // read reads something of the page that is shown.
 func read[T any](b *browser, a chromedp.Action[T]) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 40*time.Second)
 	defer cancel()
 	v, err := chromedp.Run(ctx, a)
 	if err != nil {
@@ -751,7 +751,7 @@ func TestSignOnEnds(t *testing.T) {
 		t.Fatalf("%d before", got)
 	}
 	b.do("sign out at the provider", chromedp.Navigate(h.issuer+"/session/end"), chromedp.Click("button[name=logout]"), chromedp.WaitNotPresent("button[name=logout]"))
-	for deadline := time.Now().Add(10 * time.Second); answers() != 401; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); answers() != 401; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the session outlives the provider's")
 		}
