@@ -9,10 +9,10 @@ import (
 // unsaid is the id of the finding that neither contract nor document says whether an operation is public.
 const unsaid = "operation.unsaid"
 
-// accessOf joins what the contract demands of a caller and what the document demands: both must be met. Public is only
+// rulesOf joins what the contract demands of a caller and what the document demands: both must be met. Public is only
 // what somebody wrote on that operation; where OpenAPI's own rules would have made it public by silence, a valid
 // credential is demanded and a finding says so.
-func accessOf(op *openapi.Operation, said OperationConfig, place string, m *mistake.List) (gate.Access, []gate.Finding) {
+func rulesOf(op *openapi.Operation, said OperationConfig, place string, m *mistake.List) (gate.Access, []gate.Finding) {
 	if said.Public && (said.Callers != "" || said.Roles != nil || said.Scopes != nil) {
 		m.Add(place+".public", "", "a public operation cannot ask for callers, roles or scopes: remove one or the other")
 	}
@@ -48,6 +48,13 @@ func accessOf(op *openapi.Operation, said OperationConfig, place string, m *mist
 			Fix: "roles: [...] or callers: any  # " + place,
 		})
 	}
+	return access, open
+}
+
+// accessOf is who may call an operation, and how they must have proved who they are.
+func accessOf(op *openapi.Operation, said OperationConfig, place string, m *mistake.List) (gate.Access, []gate.Finding) {
+	access, open := rulesOf(op, said, place, m)
+	access.StepUp = stepUpOf(access, said, place, m)
 	return access, open
 }
 

@@ -317,14 +317,12 @@ func operations(c APIConfig, api *gate.API, m *mistake.List) {
 		s := c.Operations["*"]
 		op := &gate.Operation{API: api.Name, Key: "*", Method: "*", Template: "/*", Stream: streamOf("", s.Stream)}
 		op.Access, op.Open = accessOf(nil, s, "operations.*", m)
-		op.Access.StepUp = stepUpOf(op.Access, s, "operations.*", m)
 		api.Operations = []*gate.Operation{op}
 	default:
 		for _, o := range api.Contract.Operations {
 			s, place := said(o)
 			op := &gate.Operation{API: api.Name, Key: o.ID, Method: o.Method, Template: o.Template, Contract: o, Pointer: o.Pointer, Stream: streamOf(o.Stream, s.Stream)}
 			op.Access, op.Open = accessOf(o, s, place, m)
-			op.Access.StepUp = stepUpOf(op.Access, s, place, m)
 			api.Operations = append(api.Operations, op)
 		}
 	}

@@ -24,10 +24,10 @@ const (
 
 // device is what the cookie says, sealed.
 type device struct {
-	ID    string    `json:"i"`
-	User  string    `json:"u"` // id
-	Name  string    `json:"n"`
-	Until time.Time `json:"e"`
+	ID     string    `json:"i"`
+	User   string    `json:"u"` // id
+	Chosen time.Time `json:"c"` // when the password was
+	Until  time.Time `json:"e"`
 }
 
 func (d device) until() time.Time { return d.Until }
@@ -66,9 +66,7 @@ func (p *Portal) signInLocal(w http.ResponseWriter, r *http.Request) {
 	try := user.Try{Name: r.PostFormValue("name"), Password: r.PostFormValue("password")}
 	try.From, _ = netip.ParseAddr(r.Header.Get("X-Forwarded-For")) // who asks, as the listener knows it
 	if d := p.deviceOf(r); d != nil {
-		if name, ok := user.Canonical(try.Name); ok && name == d.Name {
-			try.Device = d.ID
-		}
+		try.Known = user.Device{ID: d.ID, User: d.User, Chosen: d.Chosen}
 	}
 	u, wait, err := p.tools.Users.SignIn(r.Context(), try)
 	switch {
@@ -111,7 +109,17 @@ func (p *Portal) welcome(w http.ResponseWriter, r *http.Request, u user.User, n 
 		p.fail(w, r, err)
 		return
 	}
-	if d := p.deviceOf(r); d == nil || d.User != u.ID {
+	// Somebody who was removed, reset or given other roles between the password and the session doesn't come in with what was before.
+	if now, err := p.tools.Users.Get(r.Context(), u.Name); err != nil || now.ID != u.ID || !now.Chosen.Equal(u.Chosen) || !slices.Equal(now.Roles, u.Roles) {
+		if failed := p.end(r.Context(), id, "gatehouse", "the user was changed while signing in"); failed != nil || err != nil && !errors.Is(err, user.ErrNone) {
+			p.fail(w, r, errors.Join(err, failed))
+			return
+		}
+		setCookie(w, session.Cookie, "", -1)
+		p.problem(w, r, "denied", "")
+		return
+	}
+	if d := p.deviceOf(r); d == nil || d.User != u.ID || !d.Chosen.Equal(u.Chosen) || d.Until.Sub(p.tools.Now()) < deviceTime/2 {
 		if err := p.remember(w, u); err != nil {
 			p.fail(w, r, err)
 			return
@@ -125,7 +133,7 @@ func (p *Portal) welcome(w http.ResponseWriter, r *http.Request, u user.User, n 
 }
 
 func (p *Portal) remember(w http.ResponseWriter, u user.User) error {
-	d := device{User: u.ID, Name: u.Name, Until: p.tools.Now().Add(deviceTime)}
+	d := device{User: u.ID, Chosen: u.Chosen, Until: p.tools.Now().Add(deviceTime)}
 	var err error
 	if d.ID, err = p.random(); err != nil {
 		return err

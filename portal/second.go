@@ -28,6 +28,7 @@ const (
 // draft is a secret of an app that is being enrolled.
 type draft struct {
 	Secret  string    `json:"s"`
+	Address string    `json:"a"`
 	Session string    `json:"i"`
 	Until   time.Time `json:"u"`
 }
@@ -128,6 +129,10 @@ func (p *Portal) showFactor(w http.ResponseWriter, r *http.Request) {
 	if method == "recovery" {
 		p.report(r, "factor.recovery_used", fmt.Sprintf("by %s of %s; %d are left", e.Subject, e.Issuer, left))
 	}
+	if n.Host == p.host { // to a page of ours
+		p.send(w, p.cfg.Origin+n.To)
+		return
+	}
 	p.handOn(w, r, e.ID, n)
 }
 
@@ -137,6 +142,8 @@ func inWordsOf(err error) (text string, status int) {
 	switch {
 	case errors.As(err, &slow):
 		return "There were too many tries. Wait " + inWords(slow.Wait) + ", and try again.", http.StatusTooManyRequests
+	case errors.Is(err, factor.ErrChanged), errors.Is(err, factor.ErrNone):
+		return "Something was changed at the same time. Try again.", http.StatusConflict
 	case errors.Is(err, factor.ErrWrong):
 		return "The code is wrong, or was used before. Wait for the next one, and look whether the clock of your device is right.", http.StatusForbidden
 	}
@@ -172,12 +179,24 @@ func (p *Portal) mayEnrol(w http.ResponseWriter, r *http.Request) *session.Entry
 		p.fail(w, r, err)
 	case !has && !may:
 		p.problem(w, r, "factor", "")
-	case now.Sub(e.SignedIn) >= freshTime && !may, has && (e.Stepped.IsZero() || now.Sub(e.Stepped) >= freshTime):
+	case now.Sub(e.SignedIn) >= freshTime:
 		p.problem(w, r, "stale", "")
+	case has && (e.Stepped.IsZero() || now.Sub(e.Stepped) >= freshTime):
+		p.shownFirst(w, r)
 	default:
 		return e
 	}
 	return nil
+}
+
+// shownFirst leads who wants to replace a factor by way of showing it.
+func (p *Portal) shownFirst(w http.ResponseWriter, r *http.Request) {
+	carried, err := p.sealed(asNote, note{Origin: p.cfg.Origin, Host: p.host, To: "/factor/enrol", Factor: true, Until: p.tools.Now().Add(draftTime)})
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.send(w, p.cfg.Origin+"/factor?to="+carried)
 }
 
 // draftFactor is the page on which an app is enrolled.
@@ -195,21 +214,21 @@ func (p *Portal) draftFactor(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	p.showDraft(w, r, http.StatusOK, draft{Secret: secret, Session: e.ID, Until: p.tools.Now().Add(draftTime)}, address, r.URL.Query().Get("to"), "")
+	p.showDraft(w, r, http.StatusOK, draft{Secret: secret, Address: address, Session: e.ID, Until: p.tools.Now().Add(draftTime)}, r.URL.Query().Get("to"), "")
 }
 
-func (p *Portal) showDraft(w http.ResponseWriter, r *http.Request, status int, d draft, address, to, problem string) {
+func (p *Portal) showDraft(w http.ResponseWriter, r *http.Request, status int, d draft, to, problem string) {
 	v := page{Title: "Add an authenticator app", To: to, Problem: problem, Secret: spaced(d.Secret)}
 	var err error
 	if v.Carried, err = p.sealed(asDraft, d); err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	if v.Picture, err = picture(address); err != nil {
+	if v.Picture, err = picture(d.Address); err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	v.Link = template.URL(address) //nolint:gosec // it is ours, with every part escaped
+	v.Link = template.URL(d.Address) //nolint:gosec // it is ours, with every part escaped
 	p.show(w, r, status, "enrol", v)
 }
 
@@ -257,20 +276,22 @@ func (p *Portal) enrolFactor(w http.ResponseWriter, r *http.Request) {
 		p.problem(w, r, "stale", "")
 		return
 	}
-	codes, err := p.tools.Factors.Enrol(r.Context(), whose(e), d.Secret, r.PostFormValue("code"))
+	codes, err := p.tools.Factors.Enrol(r.Context(), whose(e), d.Secret, r.PostFormValue("code"), !e.Stepped.IsZero())
 	if problem, status := inWordsOf(err); problem != "" {
-		address := "otpauth://totp/" + p.host + ":" + e.Subject + "?secret=" + d.Secret + "&issuer=" + p.host + "&algorithm=SHA1&digits=6&period=30"
-		p.showDraft(w, r, status, d, address, to, problem)
+		p.showDraft(w, r, status, d, to, problem)
 		return
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, factor.ErrPermit):
+		p.problem(w, r, "factor", "")
+		return
+	case err != nil:
 		p.fail(w, r, err)
 		return
 	}
 	p.report(r, "factor.enrolled", fmt.Sprintf("by %s of %s", e.Subject, e.Issuer))
-	if _, err := p.step(w, r, e, "otp"); err != nil {
-		p.fail(w, r, err)
-		return
+	if _, err := p.step(w, r, e, "otp"); err != nil { // the codes are shown all the same: this is the only time that they are anywhere
+		p.tools.Log.Warn("a second factor was enrolled, and the session doesn't know it", "session", e.ID, "error", err)
 	}
 	back := p.cfg.Origin + "/"
 	if to != "" {

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
-
-	"github.com/gatehouse-sec/gatehouse/guard/identity/session"
 )
 
 // whoAmI tells a page of this host who has signed in, for scripts, which can't read the cookie.
@@ -24,5 +22,5 @@ func (p *Portal) whoAmI(w http.ResponseWriter, r *http.Request) {
 		Name    string    `json:"name,omitempty"`
 		Roles   []string  `json:"roles,omitempty"`
 		Ends    time.Time `json:"ends"`
-	}{e.Issuer, e.Subject, e.Name, session.Among(e.Roles, p.cfg.Vouchers()[e.Provider].Roles), e.Ends})
+	}{e.Issuer, e.Subject, e.Name, p.vouchers[e.Provider].Given(e.Roles), e.Ends})
 }

@@ -104,7 +104,10 @@ func (h *held) signOn(p *portal.Portal) {
 		h.invites.Store(p.Invites())
 		issuers := p.Issuers()
 		h.vouchers.Store(&issuers)
+		return
 	}
+	h.invites.Store(nil)
+	h.vouchers.Store(nil)
 }
 
 type sessionQuestion struct {

@@ -156,7 +156,7 @@ func (h *held) changeFactor(ctx context.Context, n *node, q factorAsked) (done f
 	}
 	if q.Remove {
 		if err := h.factors.Remove(ctx, whose); err != nil {
-			return done, err
+			return done, fmt.Errorf("%s of %s: %w; nothing was changed", whose.Subject, q.Provider, err)
 		}
 		ended, err := h.sessions.EndAll(ctx, func(one session.Session) bool { return one.Issuer == whose.Issuer && one.Subject == whose.Subject }, q.By, cmp.Or(q.Why, "the second factor was removed"))
 		if done.Ended = len(ended); err != nil {

@@ -6,6 +6,7 @@
 package factor
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -119,8 +120,11 @@ func (f *Factors) Permit(ctx context.Context, w Whose, life time.Duration) error
 	})
 }
 
-// Remove takes all factors of a user away, for one who has lost them; the user needs a permit then.
+// Remove takes all factors of a user away, for one who has lost them; the user needs a permit then. It is ErrNone when there are none.
 func (f *Factors) Remove(ctx context.Context, w Whose) error {
+	if has, _, err := f.Has(ctx, w); err != nil || !has {
+		return cmp.Or(err, ErrNone)
+	}
 	_, err := f.in.Write(ctx, record.Write{Key: prefix + f.key(w), Version: -1})
 	return err
 }
@@ -134,9 +138,9 @@ func (f *Factors) Draft(service, name string) (secret, address string, err error
 	return k.Secret(), k.URL(), nil
 }
 
-// Enrol gives a user an app, in the place of one that is there, when it shows a code; and the recovery codes, this once. Without a
-// factor it takes a permit. Whoever asks has seen to it that the user has signed in just now, and shown a factor that is held.
-func (f *Factors) Enrol(ctx context.Context, w Whose, secret, code string) (recovery []string, err error) {
+// Enrol gives a user an app when it shows a code; and the recovery codes, this once. A first one takes a permit. One that is there is
+// replaced only by who has shown it just now, which whoever asks has seen to.
+func (f *Factors) Enrol(ctx context.Context, w Whose, secret, code string, replace bool) (recovery []string, err error) {
 	if err := f.slow(ctx, w); err != nil {
 		return nil, err
 	}
@@ -145,7 +149,7 @@ func (f *Factors) Enrol(ctx context.Context, w Whose, secret, code string) (reco
 		return nil, ErrWrong
 	}
 	err = f.change(ctx, w, func(h *Held) error {
-		if h.App == nil && !f.options.Now().Before(h.Permit) {
+		if h.App == nil && !f.options.Now().Before(h.Permit) || h.App != nil && !replace {
 			return ErrPermit
 		}
 		h.App, h.Permit, h.Recovery, recovery = &App{Secret: secret, Enrolled: f.options.Now().UTC().Truncate(time.Second), Last: at}, time.Time{}, nil, nil

@@ -67,7 +67,7 @@ func (h *house) enrol(t testing.TB) (secret string, recovery []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if recovery, err = h.Enrol(t.Context(), alice, secret, code(t, secret, h.now)); err != nil {
+	if recovery, err = h.Enrol(t.Context(), alice, secret, code(t, secret, h.now), false); err != nil {
 		t.Fatal(err)
 	}
 	h.now = h.now.Add(time.Hour)
@@ -86,17 +86,17 @@ func TestEnrol(t *testing.T) {
 	if err != nil || !strings.HasPrefix(address, "otpauth://totp/shop:alice?") {
 		t.Fatal(address, err)
 	}
-	if _, err := h.Enrol(t.Context(), alice, secret, code(t, secret, h.now)); !errors.Is(err, factor.ErrPermit) {
+	if _, err := h.Enrol(t.Context(), alice, secret, code(t, secret, h.now), false); !errors.Is(err, factor.ErrPermit) {
 		t.Errorf("without a permit: %v", err)
 	}
 	if err := h.Permit(t.Context(), alice, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Enrol(t.Context(), alice, secret, "000000"); !errors.Is(err, factor.ErrWrong) && err != nil {
+	if _, err := h.Enrol(t.Context(), alice, secret, "000000", false); !errors.Is(err, factor.ErrWrong) && err != nil {
 		t.Errorf("with a wrong code: %v", err)
 	}
 	h.now = h.now.Add(time.Minute)
-	if _, err := h.Enrol(t.Context(), alice, secret, code(t, secret, h.now)); !errors.Is(err, factor.ErrPermit) {
+	if _, err := h.Enrol(t.Context(), alice, secret, code(t, secret, h.now), false); !errors.Is(err, factor.ErrPermit) {
 		t.Errorf("the permit is over: %v", err)
 	}
 	if has, permitted, err := h.Has(t.Context(), alice); has || permitted || err != nil {
@@ -113,8 +113,24 @@ func TestEnrol(t *testing.T) {
 	if err != nil || len(list) != 1 || strings.Contains(list[0].Key, "alice") || strings.Contains(string(list[0].Value), recovery[0]) {
 		t.Errorf("%v %v", list, err)
 	}
+	other, _, err := h.Draft("shop", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Permit(t.Context(), alice, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Enrol(t.Context(), alice, other, code(t, other, h.now), false); !errors.Is(err, factor.ErrPermit) {
+		t.Errorf("one that is there is replaced by a permit: %v", err)
+	}
+	if _, err := h.Enrol(t.Context(), alice, other, code(t, other, h.now), true); err != nil {
+		t.Errorf("replaced by who has shown it: %v", err)
+	}
 	if err := h.Remove(t.Context(), alice); err != nil {
 		t.Fatal(err)
+	}
+	if err := h.Remove(t.Context(), alice); !errors.Is(err, factor.ErrNone) {
+		t.Errorf("removed twice: %v", err)
 	}
 	if err := h.shows(t, recovery[0]); !errors.Is(err, factor.ErrNone) {
 		t.Errorf("after it was removed: %v", err)

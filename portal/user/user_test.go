@@ -156,7 +156,7 @@ func TestRecords(t *testing.T) {
 // Guessing is slowed down by name and by network, in every spelling; the user's own browser is not (rows E18, E19).
 func TestSlow(t *testing.T) {
 	h := open(t)
-	h.member(t, "alice")
+	alice := h.member(t, "alice")
 	slowed := func(spell func(i int) user.Try) int {
 		for i := range 200 {
 			if _, err := h.in(t, spell(i)); errors.Is(err, user.ErrSlow) {
@@ -176,9 +176,14 @@ func TestSlow(t *testing.T) {
 		t.Errorf("a network can try %d names", n)
 	}
 	own := try("alice", good, "198.51.100.7")
-	own.Device = "d1"
+	own.Known = user.Device{ID: "d1", User: alice.ID, Chosen: alice.Chosen}
 	if _, err := h.in(t, own); err != nil {
 		t.Errorf("the user's own browser is shut out: %v", err)
+	}
+	stranger := own
+	stranger.Known.User = "another"
+	if _, err := h.in(t, stranger); !errors.Is(err, user.ErrSlow) {
+		t.Errorf("a browser of another user: %v", err)
 	}
 	own.Password = "guess"
 	if n := slowed(func(int) user.Try { return own }); n != 4 {
@@ -193,11 +198,11 @@ func TestSlow(t *testing.T) {
 // Whoever comes while the password is taken away, or while two come, is let in or not, and nothing in between.
 func TestAtOnce(t *testing.T) {
 	h := open(t)
-	h.member(t, "alice")
+	alice := h.member(t, "alice")
 	var all sync.WaitGroup
 	for i := range 4 {
 		all.Go(func() {
-			if _, err := h.in(t, user.Try{Name: "alice", Password: good, From: netip.MustParseAddr("192.0.2.1"), Device: fmt.Sprint(i)}); err != nil {
+			if _, err := h.in(t, user.Try{Name: "alice", Password: good, From: netip.MustParseAddr("192.0.2.1"), Known: user.Device{ID: fmt.Sprint(i), User: alice.ID, Chosen: alice.Chosen}}); err != nil {
 				t.Errorf("two at once: %v", err)
 			}
 		})
@@ -256,7 +261,7 @@ func TestTiming(t *testing.T) {
 		}
 		for _, name := range pair {
 			try := try(name, "a wrong password", "192.0.2.1")
-			try.Device = fmt.Sprint(name, i) // so that none is slowed
+			h.now = h.now.Add(time.Minute) // so that none is slowed
 			began := time.Now()
 			if _, err := h.in(t, try); !errors.Is(err, user.ErrWrong) {
 				t.Fatal(err)

@@ -181,21 +181,31 @@ func (u *Users) List(ctx context.Context) (list []User, err error) {
 type Try struct {
 	Name, Password string
 	From           netip.Addr
-	Device         string // id of a browser that has signed in as this user before, "" for others
+	Known          Device // what a browser that has signed in before says of that
+}
+
+// Device is a browser that has signed in before: its own id, as whom, and by a password that was chosen when. It has tries of its own
+// only while all of that holds.
+type Device struct {
+	ID, User string
+	Chosen   time.Time
 }
 
 // SignIn gives the user whose name and password these are. The error is ErrWrong, ErrSlow, ErrBusy, or the store's.
 func (u *Users) SignIn(ctx context.Context, t Try) (User, time.Duration, error) {
 	name, named := Canonical(t.Name)
-	if wait, err := u.slow(ctx, t, name); err != nil || wait > 0 {
-		return User{}, wait, cmp.Or(err, ErrSlow)
-	}
 	if !named {
 		name = nobody // who isn't there either
 	}
 	s, version, err := u.evenly(ctx, name)
 	if err != nil {
 		return User{}, 0, err
+	}
+	if t.Known.User != s.ID || !t.Known.Chosen.Equal(s.Chosen) {
+		t.Known = Device{}
+	}
+	if wait, err := u.slow(ctx, t, name); err != nil || wait > 0 {
+		return User{}, wait, cmp.Or(err, ErrSlow)
 	}
 	if len(t.Password) > Longest {
 		t.Password = ""
@@ -207,6 +217,7 @@ func (u *Users) SignIn(ctx context.Context, t Try) (User, time.Duration, error) 
 	if !fits {
 		return User{}, 0, ErrWrong
 	}
+	was := s.Hash
 	s.Last = u.now()
 	if old {
 		if s.Hash, err = u.hasher.hash(ctx, t.Password); err != nil {
@@ -216,6 +227,7 @@ func (u *Users) SignIn(ctx context.Context, t Try) (User, time.Duration, error) 
 	// Somebody who was removed, or whose password was reset a moment ago, doesn't come in: the version says so.
 	if err := u.write(ctx, s, version); err != nil {
 		if errors.Is(err, u.errors.Conflict) {
+			s.Hash = was
 			return u.again(ctx, s)
 		}
 		return User{}, 0, err
@@ -276,8 +288,8 @@ func (u *Users) again(ctx context.Context, s stored) (User, time.Duration, error
 // slow counts a try, and tells how long to wait when there were too many.
 func (u *Users) slow(ctx context.Context, t Try, name string) (time.Duration, error) {
 	keys := [][2]string{{"address", network(t.From)}, {"name", name}}
-	if t.Device != "" {
-		keys = [][2]string{{"own", t.Device}}
+	if t.Known.ID != "" {
+		keys = [][2]string{{"own", t.Known.ID}}
 	}
 	for _, k := range keys {
 		limited, result, err := u.limits[k[0]].RateLimitCtx(ctx, "sign-on/"+k[0]+"/"+u.key(k[1]), 1)

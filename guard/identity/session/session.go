@@ -117,11 +117,11 @@ func (e *Entry) caller(from Voucher) *gate.Principal {
 		}
 		claims["amr"] = list
 	}
-	roles, scopes := e.Roles, e.Scopes
+	scopes := e.Scopes
 	if !from.Any {
-		roles, scopes = Among(roles, from.Roles), Among(scopes, from.Scopes)
+		scopes = Among(scopes, from.Scopes)
 	}
-	return &gate.Principal{Issuer: e.Issuer, Subject: e.Subject, Roles: roles, Scopes: scopes, Token: e.ID, Expires: e.Ends, Claims: claims}
+	return &gate.Principal{Issuer: e.Issuer, Subject: e.Subject, Roles: from.Given(e.Roles), Scopes: scopes, Token: e.ID, Expires: e.Ends, Claims: claims}
 }
 
 func seconds(t time.Time) json.Number { return json.Number(strconv.FormatInt(t.Unix(), 10)) }
@@ -180,6 +180,14 @@ type Voucher struct {
 	Roles  []string // that it may give
 	Scopes []string // that are asked of it
 	Any    bool     // it may give any: local users have what an operator of this installation gave them
+}
+
+// Given are those of a session's roles that the provider may give.
+func (v Voucher) Given(roles []string) []string {
+	if v.Any {
+		return roles
+	}
+	return Among(roles, v.Roles)
 }
 
 // Among are the words of a list that are among others.

@@ -134,7 +134,8 @@ func (s *Sessions) Renew(ctx context.Context, id, host string, now session.Sessi
 	return q, cookie, nil
 }
 
-// Step notes that a session's user has shown a second factor, and gives another cookie at a host (row E15).
+// Step notes that a session's user has shown a second factor, and gives another cookie at a host. All cookies of before are good for
+// nothing from then on: one that was stolen must not open more than it did (row E15). Other hosts get theirs by the usual way.
 func (s *Sessions) Step(ctx context.Context, id, host, factor string) (q session.Session, cookie string, err error) {
 	cookie, d, err := s.newDoor(id, host)
 	if err != nil {
@@ -142,7 +143,7 @@ func (s *Sessions) Step(ctx context.Context, id, host, factor string) (q session
 	}
 	q, err = s.change(ctx, id, func(q *stored) ([]record.Write, error) {
 		q.Factor, q.Stepped = factor, s.options.Now().UTC().Truncate(time.Second)
-		q.Doors = put(q.Doors, d)
+		q.Doors = []door{d}
 		return nil, nil
 	})
 	return q, cookie, err
