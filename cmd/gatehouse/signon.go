@@ -262,7 +262,7 @@ func sessionEndCommand(std stdio) *cobra.Command {
 somebody out, end the account at the provider first.
 
 Exit codes: 0 ended; 1 nothing was ended, or not all that was meant.`,
-		Example: `  gatehouse session end mzxw6ytbMZXW6YTBmzxw6ytb --why "left open in the library"
+		Example: `  gatehouse session end ID --why "left open in the library"
   gatehouse session end --user alice --why "laptop stolen"
   gatehouse session end --all --why "signing key of the provider leaked"`,
 		Args: cobra.MaximumNArgs(1),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"golang.org/x/tools/txtar"
@@ -31,7 +32,7 @@ bob provider=corp
 	}{
 		"nothing named":    {sessionEnding{By: "ann"}, errWhichSessions},
 		"all and some":     {sessionEnding{By: "ann", All: true, User: "alice"}, errWhichSessions},
-		"an unknown id":    {sessionEnding{By: "ann", ID: "mzxw6ytbMZXW6YTBmzxw6ytb"}, sessions.ErrGone},
+		"an unknown id":    {sessionEnding{By: "ann", ID: strings.Repeat("A", 24)}, sessions.ErrGone},
 		"an unknown user":  {sessionEnding{By: "ann", User: "nobody"}, errNoSession},
 		"another provider": {sessionEnding{By: "ann", Provider: "partners"}, errNoSession},
 	} {
