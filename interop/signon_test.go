@@ -118,7 +118,7 @@ func settleSignOnBy(t *testing.T, document, confirm string, more ...string) *sig
 	t.Helper()
 	h := &signOnHouse{house: &house{dir: t.TempDir(), port: strconv.Itoa(loopback.Port())}, seen: &seenRequests{}}
 	h.url = "https://localhost:" + h.port
-	h.ca = certificate(t, h.dir)
+	h.ca = certificate(t, h.dir, "app.localhost", "other.localhost", "login.localhost")
 	port := strconv.Itoa(loopback.Port())
 	h.issuer = "http://127.0.0.1:" + port
 	start(t, append(more, "PORT="+port, "ORIGIN="+h.at("login.localhost", ""), "PROVIDER=corp", "CA="+h.ca), "ready", node(), "oidc/signon.mjs")
@@ -370,7 +370,7 @@ func TestSignOn(t *testing.T) {
 			"another secret": sessionCookie + "=" + id + "." + strings.Repeat("A", 43), "another id": sessionCookie + "=" + strings.Repeat("A", 24) + "." + secret,
 			"cut": sessionCookie + "=" + first[:len(first)-1], "empty": sessionCookie + "=", "a word": sessionCookie + "=x",
 		} {
-			if status, fields, _ := h.get(t, "GET", h.at("app.localhost", "/orders"), map[string]string{"Cookie": c}); status != 401 || !strings.Contains(fields.Get("Set-Cookie"), "Max-Age=0") {
+			if status, fields, _ := h.get(t, "GET", h.at("app.localhost", "/orders"), map[string]string{"Cookie": c}); status != 401 || name != "another secret" && !strings.Contains(fields.Get("Set-Cookie"), "Max-Age=0") { // that one may be of a moment ago
 				t.Errorf("%s: %d %v", name, status, fields)
 			}
 		}
