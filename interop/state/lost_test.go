@@ -175,7 +175,7 @@ func TestTwoOnOneState(t *testing.T) {
 	says(t, out, "--process")
 	a.must(t, "token", "revoke", "--id", "t1", "--process", itoa(first.cmd.Process.Pid))
 	c := b.client()
-	took := until(t, "the second refuses what the first called back", 2e9, func() bool {
+	took := until(t, "the second refuses what the first called back", 20e9, func() bool {
 		return b.get(c, "/open/ping", s.issuer.token("ann", "t1")) == 401
 	})
 	t.Logf("two processes on one file: refused after %v", took)
